@@ -1,0 +1,36 @@
+/* limits: the edges of everything, each with its unit, why this number, and what happens there. */
+#ifndef LP_BASE_LIMITS_H
+#define LP_BASE_LIMITS_H
+
+#include "base/macros.h"
+
+/* Longest head we take: room for a dozen 1 KiB cookies. Beyond: 431 from a client, 502 from a
+ * server. limits.head may only lower it. */
+#define LP_HEAD_BYTES_MAX 16384u
+
+/* Header lines in a head. limits.headers is 100 unless set and may go up to this. */
+#define LP_HEADERS_MAX 256u
+
+/* Free bytes before each receive buffer: a head is rewritten in place, and may grow by the lines
+ * that limpet adds. A head that grows more is sent from a buffer of its own. */
+#define LP_HEADROOM_BYTES 1024u
+
+/* Small buffers hold one head or one burst; large ones are for connections seen streaming. */
+#define LP_BUF_SMALL_BYTES 16384u
+#define LP_BUF_LARGE_BYTES 65536u
+
+/* Weights of servers (HASHING.md, section 3, step 5). */
+#define LP_WEIGHT_MAX 65535u
+
+/* Servers of one pool: the slot table of hash/ stores 16-bit indexes. */
+#define LP_POOL_SERVERS_MAX 65535u
+
+/* Bytes of a server's identity. */
+#define LP_SERVER_ID_MAX 255u
+
+/* What a polite end reads and discards before it gives up waiting for the peer's FIN. */
+#define LP_LINGER_BYTES_MAX (256u * 1024u)
+
+static_assert(LP_HEAD_BYTES_MAX <= LP_BUF_SMALL_BYTES, "a head fits one buffer");
+
+#endif

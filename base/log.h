@@ -1,0 +1,18 @@
+/* log: the error log on standard error, a line at a time, from any thread. */
+#ifndef LP_BASE_LOG_H
+#define LP_BASE_LOG_H
+
+#include "base/macros.h"
+
+enum lp_log_level { LP_LOG_ERROR, LP_LOG_WARNING, LP_LOG_INFO, LP_LOG_DEBUG };
+
+/* Lines above this level are not written. */
+void lp_log_set_level(enum lp_log_level level);
+/* "limpet: warning: ..." with a newline added; at most 2 KiB a line, longer ones are cut. */
+void lp_log(enum lp_log_level level, const char *format, ...) LP_PRINTF(2, 3);
+
+/* Milliseconds and nanoseconds of the monotonic clock. */
+uint64_t lp_clock_ms(void);
+uint64_t lp_clock_ns(void);
+
+#endif

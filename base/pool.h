@@ -1,0 +1,45 @@
+/* pool: objects of one size in slabs, each named by slot and generation.
+ *
+ * A name that is older than the object in its slot finds nothing, so a late kernel completion can
+ * never reach a stranger. Slabs that become empty are given back. One thread only. Free objects
+ * are poisoned under the address sanitizer. */
+#ifndef LP_BASE_POOL_H
+#define LP_BASE_POOL_H
+
+#include "base/list.h"
+
+#define LP_POOL_GENERATION_BITS 24u
+
+struct lp_pool_slab;
+
+struct lp_pool {
+    uint32_t object_size;
+    uint32_t generation; /* of the object given last */
+    uint32_t slabs_count, slabs_room;
+    struct lp_pool_slab **slabs; /* by slot / LP_POOL_SLAB_OBJECTS; NULL where given back */
+    struct lp_list partial;      /* slabs that have a free object */
+    uint32_t used_count, empty_slabs_count;
+};
+
+struct lp_pool_name {
+    uint32_t slot;
+    uint32_t generation; /* below 1 << LP_POOL_GENERATION_BITS, never 0 */
+};
+
+void lp_pool_init(struct lp_pool *pool, uint32_t object_size);
+/* Every object must be back. */
+void lp_pool_deinit(struct lp_pool *pool);
+
+/* Gives a zeroed object, aligned to a cache line when its size is a multiple of one, or NULL when
+ * memory is out. */
+void *lp_pool_get(struct lp_pool *pool, struct lp_pool_name *name);
+void lp_pool_put(struct lp_pool *pool, uint32_t slot);
+
+/* The object of that name, or NULL when it is gone. */
+void *lp_pool_find(const struct lp_pool *pool, struct lp_pool_name name);
+
+/* Calls visit for each object in use; visit must not get or put. */
+void lp_pool_each(const struct lp_pool *pool, void (*visit)(void *object, void *context),
+                  void *context);
+
+#endif

@@ -1,0 +1,160 @@
+/* config: one YAML file -> one immutable configuration, or errors that a person can act on.
+ *
+ * Everything hangs in the configuration's own arena. Names are identities. Values have their
+ * defaults filled in and inherited ones resolved, so a reader never asks "was it set?". */
+#ifndef LP_CONFIG_H
+#define LP_CONFIG_H
+
+#include "base/base.h"
+
+#define LP_OFF UINT32_MAX /* a duration, count or size that is `off` */
+
+struct lp_cfg_pos { /* where it stands in the file; both start at 1 */
+    uint32_t line, column;
+};
+
+enum lp_balance { LP_BALANCE_HASH, LP_BALANCE_LEAST_CONNECTIONS, LP_BALANCE_ROUND_ROBIN };
+enum lp_key_source { LP_KEY_CLIENT_IP, LP_KEY_COOKIE, LP_KEY_HEADER, LP_KEY_QUERY, LP_KEY_PATH };
+enum lp_protocol { LP_PROTOCOL_HTTP, LP_PROTOCOL_TCP };
+enum lp_match_upgrade { LP_MATCH_ANY_UPGRADE, LP_MATCH_WEBSOCKET, LP_MATCH_NO_UPGRADE };
+enum lp_check_type { LP_CHECK_TCP, LP_CHECK_HTTP, LP_CHECK_WEBSOCKET, LP_CHECK_OFF };
+enum lp_all_down { LP_ALL_DOWN_REJECT, LP_ALL_DOWN_TRY_ALL };
+enum lp_log_format { LP_LOG_JSON, LP_LOG_TEXT };
+
+/* All in milliseconds; LP_OFF where `off` is allowed (stream_idle only). */
+struct lp_cfg_timeouts {
+    uint32_t head, keep_alive, body, connect, response, stream_idle, half_closed, stalled, linger;
+};
+
+struct lp_cfg_drain { /* of a removed server's tunnels, and of the process */
+    uint32_t delay_ms; /* process only */
+    uint32_t deadline_ms;
+    uint32_t spread_percent; /* 0..100 */
+    uint16_t close_code;     /* 1000..4999, one that may be sent */
+};
+
+struct lp_cfg_key {
+    enum lp_key_source source;
+    struct lp_slice name; /* of the cookie, header or query parameter */
+};
+
+struct lp_cfg_check {
+    enum lp_check_type type;
+    struct lp_slice path, host; /* host: already the server's address where absent is "" */
+    uint16_t port;              /* 0: the server's */
+    struct lp_cfg_header {
+        struct lp_slice name, value;
+    } *headers;
+    uint32_t headers_count;
+    struct lp_cfg_status_range { /* both ends included */
+        uint16_t from, to;
+    } *expect;
+    uint32_t expect_count;
+    bool ping;
+    uint32_t interval_ms, timeout_ms, rise, fall;
+};
+
+struct lp_cfg_server {
+    struct lp_slice name, id; /* id: the name where not set */
+    struct lp_addr address;
+    uint32_t weight;
+    struct lp_cfg_pos pos;
+};
+
+struct lp_cfg_pool {
+    struct lp_slice name;
+    enum lp_balance balance;
+    struct lp_cfg_key *keys;
+    uint32_t keys_count;
+    uint8_t ipv4_prefix, ipv6_prefix;
+    uint64_t seed; /* from hash.secret_file, else 0 */
+    uint32_t retries;
+    uint32_t keep_alive_idle, keep_alive_timeout_ms;
+    enum lp_all_down when_all_down;
+    struct lp_cfg_timeouts timeouts; /* pool over global: of what has no route (drained tunnels) */
+    struct lp_cfg_drain drain;
+    struct lp_cfg_check check;
+    struct lp_cfg_server *servers;
+    uint32_t servers_count;
+    struct lp_cfg_pos pos;
+};
+
+struct lp_cfg_route {
+    struct lp_slice host; /* lower case, no port, no trailing dot; "" matches any */
+    bool host_is_suffix;  /* written "*.example.com": host is "example.com", one label or more before it */
+    struct lp_slice path; /* normalised; "" matches any */
+    bool path_is_exact;   /* path_exact; else a prefix of whole segments */
+    enum lp_match_upgrade upgrade;
+    struct lp_cfg_pool *pool;
+    struct lp_cfg_timeouts timeouts; /* resolved: route over pool over listener over global */
+    bool has_own_timeouts;           /* the route or its listener overrides some */
+    struct lp_cfg_pos pos;
+};
+
+struct lp_cfg_listener {
+    struct lp_slice name;
+    struct lp_cfg_bind {
+        struct lp_addr address;
+        struct lp_slice text; /* as written */
+        bool takes_ipv4;      /* written "*:port" */
+        struct lp_cfg_pos pos;
+    } *binds;
+    uint32_t binds_count;
+    enum lp_protocol protocol;
+    struct lp_cidr *trusted_proxies;
+    uint32_t trusted_proxies_count;
+    struct lp_cfg_timeouts timeouts; /* listener over global: for what comes before a route */
+    struct lp_cfg_route *routes;     /* `pool:` is one route without a match */
+    uint32_t routes_count;
+    struct lp_cfg_pos pos;
+};
+
+struct lp_config {
+    struct lp_arena arena;
+    struct lp_slice path; /* of the file */
+    uint32_t workers;     /* 0: auto */
+    struct {
+        enum lp_log_level level;
+        struct lp_slice access_to; /* "stdout", "stderr", "off" or a path */
+        enum lp_log_format access_format;
+        struct lp_slice *query; /* parameter names that may be logged */
+        uint32_t query_count;
+    } log;
+    struct {
+        uint32_t connections; /* 0: auto */
+        uint32_t head, headers;
+        uint64_t body; /* UINT64_MAX: off */
+        uint32_t stalled;
+        uint64_t memory; /* 0: auto */
+    } limits;
+    struct lp_cfg_timeouts timeouts;
+    struct lp_cfg_drain drain;
+    struct lp_cfg_listener *listeners;
+    uint32_t listeners_count;
+    struct lp_cfg_pool *pools;
+    uint32_t pools_count;
+};
+
+/* Errors and warnings of one run, ready to print: each with file:line:col, the excerpt with its
+ * caret line, and the keys valid there. */
+struct lp_config_report {
+    uint32_t errors_count, warnings_count;
+    char *text;     /* NUL-terminated, "" when there is nothing to say */
+    size_t text_size;
+};
+
+/* Reads and checks a file. Gives *out (free with lp_config_destroy()) and true, or false with the
+ * report saying why (at most 20 errors). Always gives report->text, to be freed with
+ * lp_config_report_deinit(). */
+bool lp_config_load(struct lp_config **out, struct lp_config_report *report,
+                    const char *path) LP_MUST_USE;
+/* The same from memory; path is what messages say. */
+bool lp_config_parse(struct lp_config **out, struct lp_config_report *report, const char *path,
+                     struct lp_slice text) LP_MUST_USE;
+void lp_config_destroy(struct lp_config *config);
+void lp_config_report_deinit(struct lp_config_report *report);
+
+/* By name, or NULL. */
+struct lp_cfg_pool *lp_config_pool(const struct lp_config *config, struct lp_slice name);
+
+#endif
