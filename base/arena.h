@@ -30,8 +30,11 @@ struct lp_slice lp_arena_slice(struct lp_arena *arena, struct lp_slice text);
 /* Plain heap memory for setting up: zeroed; never NULL (out of memory ends the process). */
 void *lp_alloc(size_t size);
 void *lp_realloc(void *memory, size_t size);
+/* Like lp_alloc(), beginning at a cache line. */
+void *lp_alloc_lines(size_t size);
 /* On the data path out of memory is an outcome: NULL, and not zeroed. */
 void *lp_try_alloc(size_t size);
+void *lp_try_alloc_lines(size_t size);
 void lp_free(void *memory);
 
 #endif

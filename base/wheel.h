@@ -14,11 +14,13 @@
 struct lp_timer {
     struct lp_list link;
     uint32_t due_tick;
+    uint32_t kind; /* the owner's word, to tell its timers apart; the wheel leaves it alone */
 };
 
 struct lp_wheel {
     uint32_t now_tick;
     uint32_t timers_count;
+    uint64_t occupied[LP_WHEEL_SLOTS / 64]; /* slots that hold a timer */
     struct lp_list slots[LP_WHEEL_SLOTS];
 };
 

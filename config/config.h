@@ -5,6 +5,8 @@
 #ifndef LP_CONFIG_H
 #define LP_CONFIG_H
 
+#include <stdio.h>
+
 #include "base/base.h"
 
 #define LP_OFF UINT32_MAX /* a duration, count or size that is `off` */
@@ -26,7 +28,8 @@ struct lp_cfg_timeouts {
     uint32_t head, keep_alive, body, connect, response, stream_idle, half_closed, stalled, linger;
 };
 
-struct lp_cfg_drain { /* of a removed server's tunnels, and of the process */
+/* Of a removed server's tunnels, and of the process. */
+struct lp_cfg_drain {
     uint32_t delay_ms; /* process only */
     uint32_t deadline_ms;
     uint32_t spread_percent; /* 0..100 */
@@ -38,17 +41,21 @@ struct lp_cfg_key {
     struct lp_slice name; /* of the cookie, header or query parameter */
 };
 
+struct lp_cfg_header {
+    struct lp_slice name, value;
+};
+
+struct lp_cfg_status_range { /* both ends included */
+    uint16_t from, to;
+};
+
 struct lp_cfg_check {
     enum lp_check_type type;
-    struct lp_slice path, host; /* host: already the server's address where absent is "" */
+    struct lp_slice path, host; /* host: "" means the server's address */
     uint16_t port;              /* 0: the server's */
-    struct lp_cfg_header {
-        struct lp_slice name, value;
-    } *headers;
+    struct lp_cfg_header *headers;
     uint32_t headers_count;
-    struct lp_cfg_status_range { /* both ends included */
-        uint16_t from, to;
-    } *expect;
+    struct lp_cfg_status_range *expect;
     uint32_t expect_count;
     bool ping;
     uint32_t interval_ms, timeout_ms, rise, fall;
@@ -81,8 +88,8 @@ struct lp_cfg_pool {
 
 struct lp_cfg_route {
     struct lp_slice host; /* lower case, no port, no trailing dot; "" matches any */
-    bool host_is_suffix;  /* written "*.example.com": host is "example.com", one label or more before it */
-    struct lp_slice path; /* normalised; "" matches any */
+    bool host_is_suffix;  /* "*.example.com": host is "example.com", a label or more before it */
+    struct lp_slice path; /* normalised, a prefix without its last '/'; "" matches any */
     bool path_is_exact;   /* path_exact; else a prefix of whole segments */
     enum lp_match_upgrade upgrade;
     struct lp_cfg_pool *pool;
@@ -91,14 +98,16 @@ struct lp_cfg_route {
     struct lp_cfg_pos pos;
 };
 
+struct lp_cfg_bind {
+    struct lp_addr address;
+    struct lp_slice text; /* as written */
+    bool takes_ipv4;      /* written "*:port" */
+    struct lp_cfg_pos pos;
+};
+
 struct lp_cfg_listener {
     struct lp_slice name;
-    struct lp_cfg_bind {
-        struct lp_addr address;
-        struct lp_slice text; /* as written */
-        bool takes_ipv4;      /* written "*:port" */
-        struct lp_cfg_pos pos;
-    } *binds;
+    struct lp_cfg_bind *binds;
     uint32_t binds_count;
     enum lp_protocol protocol;
     struct lp_cidr *trusted_proxies;
@@ -133,13 +142,14 @@ struct lp_config {
     uint32_t listeners_count;
     struct lp_cfg_pool *pools;
     uint32_t pools_count;
+    struct lp_cfg_pool **pools_by_name; /* sorted, for lp_config_pool() */
 };
 
 /* Errors and warnings of one run, ready to print: each with file:line:col, the excerpt with its
  * caret line, and the keys valid there. */
 struct lp_config_report {
     uint32_t errors_count, warnings_count;
-    char *text;     /* NUL-terminated, "" when there is nothing to say */
+    char *text; /* NUL-terminated, "" when there is nothing to say */
     size_t text_size;
 };
 
@@ -156,5 +166,42 @@ void lp_config_report_deinit(struct lp_config_report *report);
 
 /* By name, or NULL. */
 struct lp_cfg_pool *lp_config_pool(const struct lp_config *config, struct lp_slice name);
+
+/* What a reload from one configuration to the next does. Everything points into the two
+ * configurations. */
+enum lp_cfg_change { LP_CFG_ADDED, LP_CFG_REMOVED, LP_CFG_CHANGED };
+
+/* A server by pool name and server name; changed: another address. */
+struct lp_cfg_server_change {
+    enum lp_cfg_change change;
+    const struct lp_cfg_pool *old_pool, *new_pool;       /* NULL where there is no such pool */
+    const struct lp_cfg_server *old_server, *new_server; /* NULL when added, when removed */
+};
+
+/* A bind by address; changed: the same address under another listener name. */
+struct lp_cfg_bind_change {
+    enum lp_cfg_change change;
+    const struct lp_cfg_listener *old_listener, *new_listener; /* NULL when added, removed */
+    const struct lp_cfg_bind *old_bind, *new_bind;
+};
+
+struct lp_config_diff {
+    const char *restart_key; /* a key whose change needs a restart ("workers"), or NULL */
+    struct lp_cfg_server_change *servers;
+    uint32_t servers_count;
+    uint32_t servers_added, servers_removed, servers_changed;
+    struct lp_cfg_bind_change *binds;
+    uint32_t binds_count;
+    uint32_t binds_added, binds_removed;
+};
+
+/* Borrows both; gives *out, to be freed with lp_config_diff_deinit() before either of them goes. */
+void lp_config_diff(const struct lp_config *old_config, const struct lp_config *new_config,
+                    struct lp_config_diff *out);
+void lp_config_diff_deinit(struct lp_config_diff *diff);
+
+/* Prints every key with type, default, range and effect of a reload, as Markdown:
+ * docs/configuration.md. */
+void lp_config_print_reference(FILE *out);
 
 #endif

@@ -10,10 +10,10 @@
 #include "base/base.h"
 
 enum http1_outcome {
-    HTTP1_DONE,      /* complete: see the results                    */
-    HTTP1_MORE,      /* fine so far, give more bytes                 */
-    HTTP1_BAD,       /* not HTTP, or ambiguous: 400 / 502 and close  */
-    HTTP1_TOO_LARGE, /* over bytes_max or fields_max: 431 / 502      */
+    HTTP1_DONE,        /* complete: see the results                    */
+    HTTP1_MORE,        /* fine so far, give more bytes                 */
+    HTTP1_BAD,         /* not HTTP, or ambiguous: 400 / 502 and close  */
+    HTTP1_TOO_LARGE,   /* over bytes_max or fields_max: 431 / 502      */
     HTTP1_BAD_VERSION, /* HTTP/2.0, HTTP/1.2..9 or the like: 505 / 502 */
 };
 
@@ -46,7 +46,9 @@ enum http1_name {
     HTTP1_X_FORWARDED_PROTO,
     HTTP1_X_REAL_IP,
     HTTP1_X_REQUEST_ID,
+    HTTP1_LOOKALIKE, /* one of ours, a framing or a hop-by-hop name if "_" were "-": dropped */
 };
+enum { HTTP1_NAME_COUNT = HTTP1_LOOKALIKE + 1 };
 
 struct http1_field {
     uint16_t name_at, name_size;
@@ -57,12 +59,12 @@ struct http1_field {
 
 /* All offsets count from the first byte of the message. */
 struct http1_head {
-    uint16_t parsed; /* bytes of whole lines seen; where the next call goes on */
-    uint16_t scanned; /* bytes of the unfinished line seen so far */
-    uint8_t phase;   /* private */
-    uint8_t minor;   /* HTTP/1.minor: 0 or 1 */
-    uint16_t status; /* of a response */
-    uint16_t method_size;            /* of a request; it starts at 0 */
+    uint16_t parsed;                 /* bytes of whole lines seen; where the next call goes on */
+    uint16_t scanned;                /* bytes of the unfinished line seen so far */
+    uint8_t phase;                   /* private */
+    uint8_t minor;                   /* HTTP/1.minor: 0 or 1 */
+    uint16_t status;                 /* of a response */
+    uint16_t method_at, method_size; /* of a request; at 0, or 2 behind an empty line */
     uint16_t target_at, target_size; /* of a request, as received */
     uint16_t reason_at, reason_size; /* of a response */
     uint16_t size;                   /* DONE: bytes of the head with its empty line */
@@ -122,7 +124,7 @@ struct http1_request {
     enum http1_method method;
     bool is_idempotent; /* RFC 9110, 9.2.2 */
     struct lp_slice method_text;
-    struct lp_slice authority; /* Host, or absolute-form's (which wins, RFC 9112, 3.2.2); "" in 1.0 */
+    struct lp_slice authority; /* absolute-form's, else Host (RFC 9112, 3.2.2); may be "" in 1.0 */
     struct lp_slice target;    /* in origin form: "/path?query"; "*" for OPTIONS * */
     struct lp_slice path;      /* of target, raw */
     struct lp_slice query;     /* behind "?", raw; "" without */
@@ -145,10 +147,10 @@ struct http1_response {
     uint16_t status;
     enum http1_body body;
     uint64_t body_size;
-    bool wants_keep_alive;      /* the server keeps its connection open */
+    bool wants_keep_alive;       /* the server keeps its connection open */
     uint32_t keep_alive_seconds; /* Keep-Alive: timeout=N; UINT32_MAX without */
-    bool is_event_stream;       /* Content-Type: text/event-stream */
-    bool is_websocket;          /* 101 with Upgrade: websocket and Connection: upgrade */
+    bool is_event_stream;        /* Content-Type: text/event-stream */
+    bool is_websocket;           /* 101 with Upgrade: websocket and Connection: upgrade */
     struct lp_slice websocket_accept;
 };
 
@@ -159,11 +161,11 @@ bool http1_read_response(struct http1_response *out, struct http1_head *head, co
 
 /* Step three: the head that goes to a server. */
 struct http1_forward {
-    struct lp_slice client_ip;   /* for X-Forwarded-For (appended when trusted) and X-Real-IP */
-    struct lp_slice proto;       /* "http", "https" */
-    struct lp_slice request_id;  /* X-Request-ID, passed on or made by the caller; "" adds none */
-    bool is_trusted;             /* the peer is a trusted proxy: believe and append */
-    struct lp_slice real_ip;     /* what X-Real-IP says: the client behind trusted proxies */
+    struct lp_slice client_ip;  /* for X-Forwarded-For (appended when trusted) and X-Real-IP */
+    struct lp_slice proto;      /* "http", "https" */
+    struct lp_slice request_id; /* X-Request-ID, passed on or made by the caller; "" adds none */
+    bool is_trusted;            /* the peer is a trusted proxy: believe and append */
+    struct lp_slice real_ip;    /* what X-Real-IP says: the client behind trusted proxies */
 };
 /* Writes request line, Host as second line, the fields that go on, ours, and the empty line. With
  * an upgrade also `Connection: upgrade` and `Upgrade: websocket`. Gives the size, or 0 when out_max
@@ -192,7 +194,7 @@ struct http1_chunked {
     uint16_t name_bytes; /* of a trailer field's name so far, for the refused names */
     uint8_t state;       /* private */
     uint8_t digits;
-    char name[24];       /* a trailer's name, lower case, cut: enough to recognise ours */
+    char name[24]; /* a trailer's name, cut: enough to recognise those refused */
 };
 
 enum http1_chunk {
@@ -215,7 +217,8 @@ bool http1_chunked_is_at_boundary(const struct http1_chunked *chunked);
 
 /* Normalises a path (raw, starting with "/"): unreserved characters decoded, other escapes in upper
  * case, dot segments removed, slashes merged. Gives the size (at most path.size), or SIZE_MAX for
- * "..": above the root, "%00" or a broken escape (400). out may not overlap. */
+ * ".." above the root, "%00" or a broken escape (400). The target "*" stays. out may not
+ * overlap. */
 size_t http1_normalise_path(char *out, struct lp_slice path);
 
 /* Hash keys. Each gives false when absent or empty (an empty value counts as missing). */
@@ -235,7 +238,8 @@ struct http1_events {
     uint8_t state;
 };
 void http1_events_init(struct http1_events *events);
-/* Reads all of data. With until_boundary stops behind the first boundary. Gives the bytes read. */
+/* Reads all of data. With until_boundary stops behind the first boundary, and at one reads nothing
+ * but an LF that belongs to the CR before it. Gives the bytes read. */
 size_t http1_events_step(struct http1_events *events, const char *data, size_t size,
                          bool until_boundary);
 bool http1_events_is_at_boundary(const struct http1_events *events);

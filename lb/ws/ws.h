@@ -7,25 +7,34 @@
 
 #include "base/base.h"
 
-#define WS_ACCEPT_SIZE      28u /* base64 of a SHA-1 */
-#define WS_KEY_SIZE         24u /* base64 of 16 bytes */
-#define WS_CLOSE_FRAME_MAX  (2u + 4u + 125u)
+#define WS_ACCEPT_SIZE     28u /* base64 of a SHA-1 */
+#define WS_KEY_SIZE        24u /* base64 of 16 bytes */
+#define WS_CLOSE_FRAME_MAX (2u + 4u + 125u)
 
-/* Sec-WebSocket-Accept for a Sec-WebSocket-Key. Not NUL-terminated. */
+/* Sec-WebSocket-Accept for a valid Sec-WebSocket-Key. Not NUL-terminated. */
 void ws_accept(char out[WS_ACCEPT_SIZE], struct lp_slice key);
 /* A fresh random key. */
 void ws_make_key(char out[WS_KEY_SIZE]);
 /* Base64 of exactly 16 bytes? */
 bool ws_key_is_valid(struct lp_slice key);
 
-/* One direction of a tunnel; small, one lives in each direction of every open tunnel. */
+/* One direction of a tunnel; small, one lives in each direction of every open tunnel. Only messages
+ * and close_code are for others to read. */
 struct ws_tracker {
-    uint64_t payload_left; /* of the frame that is under way */
-    uint32_t messages;     /* data messages that ended */
-    uint16_t close_code;   /* of a Close that passed; 1005 when it carried none; 0 before */
-    uint8_t header[14];    /* of a frame header under way */
-    uint8_t header_size;   /* bytes of it seen */
-    uint8_t flags;         /* private */
+    union {
+        uint8_t header[14]; /* of a frame header under way */
+        struct {            /* of a frame whose header has passed */
+            uint64_t left;  /* bytes of its payload */
+            uint8_t first;  /* its FIN, RSV and opcode */
+            uint8_t key[2]; /* a Close: of its mask, what covers the code */
+            uint8_t code[2];
+            uint8_t code_seen; /* bytes of it */
+        } frame;
+    };
+    uint32_t messages;   /* data messages that ended */
+    uint16_t close_code; /* of the first Close that passed; 1005 when it had none; 0 before */
+    uint8_t header_size; /* bytes of the header seen */
+    uint8_t flags;
 };
 
 /* is_from_client: frames must be masked, else they must not be. */
@@ -47,8 +56,9 @@ bool ws_tracker_has_close(const struct ws_tracker *tracker);
 /* A whole Close frame has passed. */
 bool ws_tracker_has_whole_close(const struct ws_tracker *tracker);
 
-/* A Close frame with code and reason (cut to 123 bytes); masked with a fresh random key when it
- * goes to a server. Gives the size. A Ping frame likewise, with up to 125 bytes. */
+/* A Close frame with code and reason (cut to 123 bytes, between two characters); without both when
+ * the code may not be sent (1005: nothing to say). Masked with a fresh random key when it goes to a
+ * server. Gives the size. A Ping frame likewise, with up to 125 bytes. */
 size_t ws_write_close(char out[WS_CLOSE_FRAME_MAX], uint16_t code, struct lp_slice reason,
                       bool is_masked);
 size_t ws_write_ping(char out[WS_CLOSE_FRAME_MAX], struct lp_slice payload, bool is_masked);

@@ -1,0 +1,175 @@
+# limpet's Makefile: what is built, from what, and how it is tested.
+#
+#   all  run  install  clean  deps          the program, and what it is built from
+#   test                                    everything that CI runs, with a sum at the end
+#   test-unit  fuzz  test-e2e  test-asan  test-tsan  test-fault  lint  format     parts of it
+#
+# Sources are found by wildcard. Every build variant (release, debug, asan, tsan, fuzz, ...) comes
+# from the same rules under build/<variant>/; the finished release program is build/limpet.
+
+PREFIX ?= /usr/local
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --jobs=$(shell nproc) --no-print-directory
+endif
+
+HASH_SRC := $(wildcard base/*.c hash/*.c)
+LIB_SRC  := $(filter-out lb/cli/main.c,$(HASH_SRC) $(wildcard config/*.c tls/*.c lb/*.c lb/*/*.c))
+UNIT     := $(wildcard tests/unit/test_*.c)
+FUZZ     := $(wildcard tests/fuzz/fuzz_*.c)
+# What several tests of one folder use is linked to each of them.
+UNIT_HELP := $(filter-out $(UNIT),$(wildcard tests/unit/*.c))
+FUZZ_HELP := $(filter-out $(FUZZ),$(wildcard tests/fuzz/*.c))
+
+# ---- Flags ---------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-qual -Wformat=2 -Wvla -Wundef -Wswitch-enum
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -pthread -g $(WARNINGS) $(CFLAGS)
+
+LIBURING := build/deps/liburing/liburing.a
+WOLFSSL  := build/deps/wolfssl/libwolfssl.a
+LIBS     := $(LIBURING) $(WOLFSSL) -lyaml -lpthread
+
+# Only these may include their library's headers, so only these can.
+WOLFSSL_DEFINES := -D_GNU_SOURCE -DWOLFSSL_USER_SETTINGS -DWOLFSSL_USER_IO -DWOLFSSL_NO_SOCK
+WOLFSSL_CFLAGS  := $(WOLFSSL_DEFINES) -isystem build/deps/wolfssl/include
+LIBURING_CFLAGS := -isystem build/deps/liburing/include
+cflags_of = $(if $(filter base/digest tls/%,$(1)),$(WOLFSSL_CFLAGS)) \
+	$(if $(filter lb/uring/%,$(1)),$(LIBURING_CFLAGS))
+
+FLAGS_release := -O2
+FLAGS_debug   := -O1 -DLP_DEBUG -Werror
+FLAGS_asan    := -O1 -DLP_DEBUG -Werror -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined
+FLAGS_tsan    := -O1 -DLP_DEBUG -Werror -fno-omit-frame-pointer -fsanitize=thread
+# clang, because libFuzzer is its own; the program under test reports coverage to the fuzzer.
+CC_fuzz       := clang
+FLAGS_fuzz    := -O1 -DLP_DEBUG -Werror -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+# The hash must give the same answers however it was compiled.
+FLAGS_O0      := -O0
+FLAGS_fast    := -O3 -march=native -ffast-math
+SRC_O0        := $(HASH_SRC)
+SRC_fast      := $(HASH_SRC)
+VARIANTS      := release debug asan tsan fuzz O0 fast
+
+# ---- Programs ------------------------------------------------------------------------------------
+
+.PHONY: all run install clean deps packages
+.DELETE_ON_ERROR:
+
+all: build/limpet
+
+# The rules of one variant: objects, the archive of everything but main(), program and tests.
+define variant
+build/$(1)/%.o: %.c Makefile | packages $(LIBURING) $(WOLFSSL)
+	@mkdir -p $$(@D)
+	@echo "  $(1) $$<"
+	@$$(or $$(CC_$(1)),$$(CC)) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(call cflags_of,$$*) -MMD -MP -c -o $$@ $$<
+
+# The page is put into its object by the assembler, which writes no dependencies.
+build/$(1)/lb/cli/demo_page.o: lb/cli/demo.html
+
+build/$(1)/liblimpet.a: $(patsubst %.c,build/$(1)/%.o,$(or $(SRC_$(1)),$(LIB_SRC)))
+	@rm -f $$@
+	@$(AR) rcs $$@ $$^
+
+build/$(1)/limpet: build/$(1)/lb/cli/main.o build/$(1)/liblimpet.a
+	@echo "  $(1) limpet"
+	@$$(CC) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+
+build/$(1)/tests/unit/test_%: build/$(1)/tests/unit/test_%.o $(UNIT_HELP:%.c=build/$(1)/%.o) \
+		build/$(1)/liblimpet.a
+	@$$(CC) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LIBS)
+
+build/$(1)/tests/fuzz/fuzz_%: build/$(1)/tests/fuzz/fuzz_%.o $(FUZZ_HELP:%.c=build/$(1)/%.o) \
+		build/$(1)/liblimpet.a
+	@$$(CC_fuzz) $$(ALL_CFLAGS) $(FLAGS_$(1)) -fsanitize=fuzzer $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
+.SECONDARY:
+
+build/limpet: build/release/limpet
+	@cp $< $@
+
+-include $(shell find build -path build/deps -prune -o -name '*.d' -print 2>/dev/null)
+
+run: build/limpet
+	@exec build/limpet demo
+
+install: build/limpet
+	install -D -m 755 build/limpet $(DESTDIR)$(PREFIX)/bin/limpet
+
+# Downloaded archives and built libraries stay: rm -r build removes those, too.
+clean:
+	@find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
+
+# ---- Dependencies --------------------------------------------------------------------------------
+
+BUILD_PACKAGES := cc=gcc libc6-dev libyaml-dev libxxhash-dev ca-certificates dpkg-dev
+
+deps: packages $(LIBURING) $(WOLFSSL)
+
+packages:
+	@./deps.sh packages $(BUILD_PACKAGES)
+
+$(LIBURING): | packages
+	@CC='$(CC)' LIBURING_DIR='$(LIBURING_DIR)' ./deps.sh liburing
+
+$(WOLFSSL): $(wildcard tls/wolfssl-build/*) | packages $(LIBURING)
+	@CC='$(CC)' WOLFSSL_DIR='$(WOLFSSL_DIR)' WOLFSSL_DEFINES='$(WOLFSSL_DEFINES)' ./deps.sh wolfssl
+
+# ---- Tests ---------------------------------------------------------------------------------------
+
+.PHONY: test test-unit test-e2e test-asan test-tsan test-fault fuzz lint format test-packages
+
+TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
+	node=nodejs npm=npm
+NODE_MODULES  := tests/e2e/node_modules/.package-lock.json
+E2E           := $(wildcard tests/e2e/*.test.js)
+E2E_TSAN      := $(wildcard tests/e2e/*.tsan.js)
+E2E_FAULT     := $(wildcard tests/fault/*.test.js)
+FUZZ_SECONDS  ?= 5
+# The sanitizers of Debian 12 cannot place their shadow memory with today's address randomisation.
+NO_ASLR       := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+NODE_TEST     := $(NO_ASLR) node --test --test-reporter=spec
+
+UNIT_PROGRAMS := $(UNIT:%.c=build/asan/%) \
+	$(foreach v,O0 fast,$(patsubst %.c,build/$(v)/%,$(filter tests/unit/test_hash%,$(UNIT))))
+
+test: test-packages
+	@MAKE='$(MAKE)' tests/run lint test-unit fuzz test-asan test-tsan $(if $(E2E_FAULT),test-fault)
+
+test-packages: packages
+	@./deps.sh packages $(TEST_PACKAGES)
+
+$(NODE_MODULES): tests/e2e/package-lock.json | test-packages
+	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(UNIT_PROGRAMS): | test-packages
+
+test-unit: $(UNIT_PROGRAMS)
+	@bad=0; for program in $^; do echo "$$program"; $(NO_ASLR) $$program || bad=1; done; exit $$bad
+
+fuzz: $(FUZZ:%.c=build/fuzz/%)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) NO_ASLR='$(NO_ASLR)' tests/fuzz/run $^
+
+test-e2e: build/debug/limpet $(NODE_MODULES)
+	@LIMPET_BIN=$< $(NODE_TEST) $(E2E)
+
+test-asan: build/asan/limpet $(NODE_MODULES)
+	@LIMPET_BIN=$< $(NODE_TEST) $(E2E)
+
+test-tsan: build/tsan/limpet $(NODE_MODULES)
+	@LIMPET_BIN=$< $(NODE_TEST) $(E2E_TSAN)
+
+test-fault: build/asan/limpet $(NODE_MODULES)
+	@LIMPET_BIN=$< $(NODE_TEST) $(E2E_FAULT)
+
+# Globals are looked up in the release's objects, examples of the documents checked by its program.
+lint: build/limpet | test-packages
+	@CFLAGS_LINT='$(filter-out -g,$(ALL_CFLAGS)) $(WOLFSSL_CFLAGS) $(LIBURING_CFLAGS)' tests/tidy
+
+format: | test-packages
+	@git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i

@@ -1,0 +1,183 @@
+/* Slabs of equal objects. A slot leads to its slab by division; the slab knows each object's
+ * generation (0: free), so a stale name finds nothing even when its slab was given back. */
+#include "base/pool.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define POISONS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POISONS 1
+#endif
+#endif
+#ifdef POISONS
+#include <sanitizer/asan_interface.h>
+#define poison(memory, size)   __asan_poison_memory_region(memory, size)
+#define unpoison(memory, size) __asan_unpoison_memory_region(memory, size)
+#else
+#define poison(memory, size)   ((void)(memory), (void)(size))
+#define unpoison(memory, size) ((void)(memory), (void)(size))
+#endif
+
+#define SLAB_OBJECTS 64u
+#define NO_OBJECT    UINT32_MAX
+
+struct lp_pool_slab {
+    struct lp_list link; /* pool->partial, when an object is free */
+    uint32_t used_count, first_free;
+    uint32_t next_free[SLAB_OBJECTS];
+    uint32_t generation[SLAB_OBJECTS]; /* 0: free */
+    uint32_t index;
+    char *objects;
+};
+
+void lp_pool_init(struct lp_pool *pool, uint32_t object_size)
+{
+    *pool = (struct lp_pool){.object_size = (object_size + 15u) & ~15u};
+    lp_list_init(&pool->partial);
+}
+
+static void free_slab(struct lp_pool *pool, struct lp_pool_slab *slab)
+{
+    lp_list_remove(&slab->link);
+    pool->slabs[slab->index] = NULL;
+    unpoison(slab->objects, (size_t)pool->object_size * SLAB_OBJECTS);
+    lp_free(slab->objects);
+    lp_free(slab);
+}
+
+void lp_pool_deinit(struct lp_pool *pool)
+{
+    LP_ASSERT(pool->used_count == 0);
+    for (uint32_t i = 0; i < pool->slabs_count; i++)
+        if (pool->slabs[i] != NULL)
+            free_slab(pool, pool->slabs[i]);
+    lp_free(pool->slabs);
+    *pool = (struct lp_pool){0};
+}
+
+/* A place in the directory; one that was given back first, so that slots stay small. */
+static uint32_t free_place(struct lp_pool *pool)
+{
+    for (; pool->place_hint < pool->slabs_count; pool->place_hint++)
+        if (pool->slabs[pool->place_hint] == NULL)
+            return pool->place_hint;
+    if (pool->slabs_count == pool->slabs_room) {
+        pool->slabs_room = pool->slabs_room == 0 ? 16 : pool->slabs_room * 2;
+        pool->slabs = lp_realloc(pool->slabs, pool->slabs_room * sizeof(struct lp_pool_slab *));
+    }
+    pool->slabs[pool->slabs_count] = NULL;
+    return pool->slabs_count++;
+}
+
+static struct lp_pool_slab *add_slab(struct lp_pool *pool)
+{
+    size_t bytes = (size_t)pool->object_size * SLAB_OBJECTS;
+    struct lp_pool_slab *slab = lp_try_alloc(sizeof(*slab));
+    char *objects = slab == NULL ? NULL : lp_try_alloc_lines(bytes);
+
+    if (objects == NULL) {
+        lp_free(slab);
+        return NULL;
+    }
+    *slab = (struct lp_pool_slab){.objects = objects, .index = free_place(pool)};
+    lp_list_init(&slab->link);
+    for (uint32_t i = 0; i < SLAB_OBJECTS; i++)
+        slab->next_free[i] = i + 1 < SLAB_OBJECTS ? i + 1 : NO_OBJECT;
+    poison(objects, bytes);
+    pool->slabs[slab->index] = slab;
+    pool->empty_slabs_count++;
+    lp_list_push_front(&pool->partial, &slab->link);
+    return slab;
+}
+
+static char *object_at(const struct lp_pool *pool, const struct lp_pool_slab *slab, uint32_t at)
+{
+    return slab->objects + (size_t)pool->object_size * at;
+}
+
+static uint32_t next_generation(struct lp_pool *pool)
+{
+    pool->generation = (pool->generation + 1) & ((1u << LP_POOL_GENERATION_BITS) - 1);
+    if (pool->generation == 0)
+        pool->generation = 1;
+    return pool->generation;
+}
+
+void *lp_pool_get(struct lp_pool *pool, struct lp_pool_name *name)
+{
+    struct lp_pool_slab *slab = NULL;
+
+    if (!lp_list_is_empty(&pool->partial))
+        slab = lp_container_of(pool->partial.next, struct lp_pool_slab, link);
+    else
+        slab = add_slab(pool);
+    if (slab == NULL)
+        return NULL;
+    uint32_t at = slab->first_free;
+    slab->first_free = slab->next_free[at];
+    slab->generation[at] = next_generation(pool);
+    if (slab->used_count++ == 0)
+        pool->empty_slabs_count--;
+    if (slab->first_free == NO_OBJECT)
+        lp_list_remove(&slab->link);
+    pool->used_count++;
+    *name = (struct lp_pool_name){.slot = slab->index * SLAB_OBJECTS + at,
+                                  .generation = slab->generation[at]};
+    char *object = object_at(pool, slab, at);
+    unpoison(object, pool->object_size);
+    memset(object, 0, pool->object_size);
+    return object;
+}
+
+/* One empty slab is kept, so that a single connection that comes and goes costs no allocation. */
+static void keep_one_empty(struct lp_pool *pool, struct lp_pool_slab *slab)
+{
+    if (pool->empty_slabs_count == 0) {
+        pool->empty_slabs_count = 1;
+        return;
+    }
+    if (slab->index < pool->place_hint)
+        pool->place_hint = slab->index;
+    free_slab(pool, slab);
+}
+
+void lp_pool_put(struct lp_pool *pool, uint32_t slot)
+{
+    struct lp_pool_slab *slab = pool->slabs[slot / SLAB_OBJECTS];
+    uint32_t at = slot % SLAB_OBJECTS;
+
+    LP_ASSERT(slab->generation[at] != 0);
+    poison(object_at(pool, slab, at), pool->object_size);
+    slab->generation[at] = 0;
+    if (slab->first_free == NO_OBJECT)
+        lp_list_push_front(&pool->partial, &slab->link);
+    slab->next_free[at] = slab->first_free;
+    slab->first_free = at;
+    pool->used_count--;
+    if (--slab->used_count == 0)
+        keep_one_empty(pool, slab);
+}
+
+void *lp_pool_find(const struct lp_pool *pool, struct lp_pool_name name)
+{
+    uint32_t index = name.slot / SLAB_OBJECTS, at = name.slot % SLAB_OBJECTS;
+
+    if (index >= pool->slabs_count || pool->slabs[index] == NULL || name.generation == 0 ||
+        pool->slabs[index]->generation[at] != name.generation)
+        return NULL;
+    return object_at(pool, pool->slabs[index], at);
+}
+
+void lp_pool_each(const struct lp_pool *pool, void (*visit)(void *object, void *context),
+                  void *context)
+{
+    for (uint32_t i = 0; i < pool->slabs_count; i++)
+        for (uint32_t at = 0; pool->slabs[i] != NULL && at < SLAB_OBJECTS; at++)
+            if (pool->slabs[i]->generation[at] != 0)
+                visit(object_at(pool, pool->slabs[i], at), context);
+}

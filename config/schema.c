@@ -1,0 +1,285 @@
+/* The table itself: one row a key, in the order of the documentation. Numbers read their default,
+ * their range and their place from here; what a text may contain is decided in values.c, what
+ * values mean together in check.c. */
+#include "config/schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND 1000ull
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KIB    1024ull
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+#define TIB    (1024 * GIB)
+
+/* Timers count milliseconds in 32 bits; nobody waits for longer than a month. */
+#define DURATION_MAX (30 * DAY)
+
+#define RANGE(from, to) .min = (from), .max = (to)
+#define AT(type, member)                                                                           \
+    .offset = offsetof(struct type, member), .size = sizeof(((struct type *)0)->member)
+#define ARRAY(type, member)                                                                        \
+    .offset = offsetof(struct type, member), .count_offset = offsetof(struct type, member##_count)
+
+/* clang-format off */
+const struct schema_row schema_rows[] = {
+    /* ---- the process ---- */
+    {SECTION_ROOT, "workers", TYPE_COUNT, "auto", RANGE(1, 1024), .flags = SCHEMA_AUTO,
+     AT(lp_config, workers), .reload = RELOAD_RESTART,
+     .doc = "worker threads; `auto` is one for each CPU that the process may use"},
+    {SECTION_ROOT, "log", TYPE_SECTION, .opens = SECTION_LOG, .doc = "what is logged, and where"},
+    {SECTION_ROOT, "limits", TYPE_SECTION, .opens = SECTION_LIMITS,
+     .doc = "limits of the whole process"},
+    {SECTION_ROOT, "timeouts", TYPE_SECTION, .opens = SECTION_TIMEOUTS,
+     .offset = offsetof(struct lp_config, timeouts),
+     .doc = "only the side that is waited for can time out; listeners, routes and pools may "
+            "override each of them"},
+    {SECTION_ROOT, "drain", TYPE_SECTION, .opens = SECTION_DRAIN,
+     .offset = offsetof(struct lp_config, drain), .doc = "how SIGTERM ends the process"},
+    {SECTION_ROOT, "listeners", TYPE_NAMED, .opens = SECTION_LISTENER, .flags = SCHEMA_REQUIRED,
+     ARRAY(lp_config, listeners), .doc = "the addresses to accept on, by name"},
+    {SECTION_ROOT, "pools", TYPE_NAMED, .opens = SECTION_POOL, .flags = SCHEMA_REQUIRED,
+     ARRAY(lp_config, pools), .doc = "servers that share one hash and one check policy, by name"},
+
+    {SECTION_LOG, "level", TYPE_WORD, "info", .words = "error|warning|info|debug",
+     AT(lp_config, log.level), .doc = "of the error log on standard error"},
+    {SECTION_LOG, "access", TYPE_SECTION, .opens = SECTION_ACCESS, .doc = "the access log"},
+
+    {SECTION_ACCESS, "to", TYPE_LOG_TARGET, "stdout", AT(lp_config, log.access_to),
+     .doc = "`stdout`, `stderr`, `off` or the path of a file; every reload opens it again"},
+    {SECTION_ACCESS, "format", TYPE_WORD, "json", .words = "json|text",
+     AT(lp_config, log.access_format), .doc = "of a line"},
+    {SECTION_ACCESS, "query", TYPE_NAMES, ARRAY(lp_config, log.query),
+     .doc = "names of query parameters that may be logged"},
+
+    {SECTION_LIMITS, "connections", TYPE_COUNT, "auto", RANGE(1, 16777216), .flags = SCHEMA_AUTO,
+     AT(lp_config, limits.connections),
+     .doc = "client connections; above it 503 on http, close on tcp; `auto` follows RLIMIT_NOFILE"},
+    {SECTION_LIMITS, "head", TYPE_SIZE, "16KiB", RANGE(KIB, LP_HEAD_BYTES_MAX),
+     AT(lp_config, limits.head), .reload = RELOAD_NEW_STREAMS,
+     .doc = "a request or response head; over it 431 or 502"},
+    {SECTION_LIMITS, "headers", TYPE_COUNT, "100", RANGE(1, LP_HEADERS_MAX),
+     AT(lp_config, limits.headers), .reload = RELOAD_NEW_STREAMS, .doc = "lines in a head"},
+    {SECTION_LIMITS, "body", TYPE_SIZE, "off", RANGE(0, 64 * TIB), .flags = SCHEMA_OFF,
+     AT(lp_config, limits.body), .reload = RELOAD_NEW_STREAMS,
+     .doc = "a request body; over it 413"},
+    {SECTION_LIMITS, "stalled", TYPE_SIZE, "64KiB", RANGE(KIB, GIB), AT(lp_config, limits.stalled),
+     .doc = "held per direction for a peer that does not read"},
+    {SECTION_LIMITS, "memory", TYPE_SIZE, "auto", RANGE(64 * KIB, 64 * TIB), .flags = SCHEMA_AUTO,
+     AT(lp_config, limits.memory),
+     .doc = "for the buffers of stalled connections; `auto` is 1/8 of the memory"},
+
+    {SECTION_TIMEOUTS, "head", TYPE_DURATION, "10s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, head), .doc = "the whole request head, from its first byte"},
+    {SECTION_TIMEOUTS, "keep_alive", TYPE_DURATION, "60s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, keep_alive), .doc = "idle between requests"},
+    {SECTION_TIMEOUTS, "body", TYPE_DURATION, "30s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, body), .doc = "no progress in a request body; never a total"},
+    {SECTION_TIMEOUTS, "connect", TYPE_DURATION, "5s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, connect), .doc = "to reach a server"},
+    {SECTION_TIMEOUTS, "response", TYPE_DURATION, "60s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, response),
+     .doc = "from the last byte of the request to the response head or the 101; then between "
+            "bytes of a response with Content-Length"},
+    {SECTION_TIMEOUTS, "stream_idle", TYPE_DURATION, "1h", RANGE(1, DURATION_MAX),
+     .flags = SCHEMA_OFF, AT(lp_cfg_timeouts, stream_idle),
+     .doc = "no byte in either direction: tunnels, event streams, responses of unknown length"},
+    {SECTION_TIMEOUTS, "half_closed", TYPE_DURATION, "30s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, half_closed), .doc = "a tunnel or tcp stream that one side has closed"},
+    {SECTION_TIMEOUTS, "stalled", TYPE_DURATION, "60s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, stalled), .doc = "a peer that takes no byte while there are some for it"},
+    {SECTION_TIMEOUTS, "linger", TYPE_DURATION, "2s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, linger), .doc = "for the peer's own end after our last byte"},
+
+    {SECTION_DRAIN, "delay", TYPE_DURATION, "5s", RANGE(0, DAY), AT(lp_cfg_drain, delay_ms),
+     .doc = "readiness fails at once, still accepting"},
+    {SECTION_DRAIN, "deadline", TYPE_DURATION, "25s", RANGE(1, DAY),
+     AT(lp_cfg_drain, deadline_ms),
+     .doc = "from the signal, delay included; whatever is left then is closed at once"},
+    {SECTION_DRAIN, "spread", TYPE_PERCENT, "80%", RANGE(0, 100),
+     AT(lp_cfg_drain, spread_percent),
+     .doc = "tunnels close evenly, with jitter, over this share of what remains after the delay"},
+    {SECTION_DRAIN, "close_code", TYPE_CLOSE_CODE, "1001", RANGE(1000, 4999),
+     AT(lp_cfg_drain, close_code), .doc = "of the WebSocket Close frames"},
+
+    /* ---- listeners and routes ---- */
+    {SECTION_LISTENER, "bind", TYPE_BINDS, ARRAY(lp_cfg_listener, binds),
+     .flags = SCHEMA_REQUIRED, .reload = RELOAD_SOCKETS,
+     .doc = "one or a list: `address:port`, `\"[v6]:port\"`, `\"*:port\"`, `unix:/path`"},
+    {SECTION_LISTENER, "protocol", TYPE_WORD, "http", .words = "http|tcp",
+     AT(lp_cfg_listener, protocol), .reload = RELOAD_NEW_STREAMS,
+     .doc = "http includes WebSocket and event streams"},
+    {SECTION_LISTENER, "trusted_proxies", TYPE_CIDRS, ARRAY(lp_cfg_listener, trusted_proxies),
+     .reload = RELOAD_NEW_STREAMS,
+     .doc = "networks whose X-Forwarded-* headers are believed and appended to; from others they "
+            "are replaced"},
+    {SECTION_LISTENER, "timeouts", TYPE_OVERRIDES, .opens = SECTION_TIMEOUTS,
+     .offset = offsetof(struct lp_cfg_listener, timeouts),
+     .doc = "those of this listener; the global ones where not written"},
+    {SECTION_LISTENER, "pool", TYPE_POOL_NAME, .reload = RELOAD_NEW_STREAMS,
+     .doc = "the pool of everything that arrives; either this or `routes`"},
+    {SECTION_LISTENER, "routes", TYPE_LIST, .opens = SECTION_ROUTE,
+     ARRAY(lp_cfg_listener, routes), .reload = RELOAD_NEW_STREAMS,
+     .doc = "the first that matches wins, none is 404; either this or `pool`"},
+
+    {SECTION_ROUTE, "match", TYPE_SECTION, .opens = SECTION_MATCH, .reload = RELOAD_NEW_STREAMS,
+     .doc = "every condition must hold; a route without match takes everything"},
+    {SECTION_ROUTE, "pool", TYPE_POOL_NAME, .flags = SCHEMA_REQUIRED,
+     .reload = RELOAD_NEW_STREAMS, .doc = "where its requests go"},
+    {SECTION_ROUTE, "timeouts", TYPE_OVERRIDES, .opens = SECTION_TIMEOUTS,
+     .offset = offsetof(struct lp_cfg_route, timeouts),
+     .doc = "those of this route; where not written the pool's, the listener's, the global ones"},
+
+    {SECTION_MATCH, "host", TYPE_HOST, AT(lp_cfg_route, host), .reload = RELOAD_NEW_STREAMS,
+     .doc = "ignores case, port and a trailing dot; `\"*.example.com\"` has one label or more "
+            "for the star"},
+    {SECTION_MATCH, "path", TYPE_PATH_PREFIX, AT(lp_cfg_route, path),
+     .reload = RELOAD_NEW_STREAMS,
+     .doc = "a prefix of whole segments: `/ws` matches `/ws` and `/ws/x`, not `/wsx`"},
+    {SECTION_MATCH, "path_exact", TYPE_PATH_EXACT, AT(lp_cfg_route, path),
+     .reload = RELOAD_NEW_STREAMS, .doc = "the whole path; instead of `path`"},
+    {SECTION_MATCH, "upgrade", TYPE_WORD, .words = "|websocket|none",
+     AT(lp_cfg_route, upgrade), .reload = RELOAD_NEW_STREAMS,
+     .doc = "`websocket`: only WebSocket handshakes; `none`: everything but them"},
+
+    /* ---- pools and servers ---- */
+    {SECTION_POOL, "balance", TYPE_WORD, "hash", .words = "hash|least_connections|round_robin",
+     AT(lp_cfg_pool, balance), .reload = RELOAD_MOVES_KEYS,
+     .doc = "how a client without a server gets one"},
+    {SECTION_POOL, "hash", TYPE_SECTION, .opens = SECTION_HASH,
+     .doc = "what `balance: hash` hashes, and how"},
+    {SECTION_POOL, "retries", TYPE_COUNT, "2", RANGE(0, 100), AT(lp_cfg_pool, retries),
+     .reload = RELOAD_NEW_STREAMS,
+     .doc = "other servers to try when a connect fails, before any byte of the body was sent"},
+    {SECTION_POOL, "keep_alive", TYPE_SECTION, .opens = SECTION_KEEP_ALIVE,
+     .doc = "idle connections to each server"},
+    {SECTION_POOL, "timeouts", TYPE_OVERRIDES, .opens = SECTION_TIMEOUTS,
+     .offset = offsetof(struct lp_cfg_pool, timeouts),
+     .doc = "those of this pool's streams; the listener's or global ones where not written"},
+    {SECTION_POOL, "drain", TYPE_SECTION, .opens = SECTION_POOL_DRAIN,
+     .offset = offsetof(struct lp_cfg_pool, drain),
+     .doc = "how the tunnels of a removed or drained server end"},
+    {SECTION_POOL, "when_all_down", TYPE_WORD, "reject", .words = "reject|try_all",
+     AT(lp_cfg_pool, when_all_down), .doc = "`reject` answers 503"},
+    {SECTION_POOL, "check", TYPE_SECTION, .opens = SECTION_CHECK,
+     .offset = offsetof(struct lp_cfg_pool, check), .doc = "whether a server is up"},
+    {SECTION_POOL, "servers", TYPE_NAMED, .opens = SECTION_SERVER, .flags = SCHEMA_REQUIRED,
+     ARRAY(lp_cfg_pool, servers), .reload = RELOAD_SERVER,
+     .doc = "by name; the name is the server's identity; short form `NAME: address`"},
+
+    {SECTION_HASH, "key", TYPE_KEY_SOURCES, "client_ip", ARRAY(lp_cfg_pool, keys),
+     .reload = RELOAD_MOVES_KEYS,
+     .doc = "one or a list, the first that is present: `client_ip`, `cookie:NAME`, "
+            "`header:NAME`, `query:NAME`, `path`"},
+    {SECTION_HASH, "algorithm", TYPE_WORD, "rendezvous", .words = "rendezvous",
+     .reload = RELOAD_MOVES_KEYS, .doc = "few keys move when servers come and go"},
+    {SECTION_HASH, "ipv4_prefix", TYPE_COUNT, "32", RANGE(0, 32), AT(lp_cfg_pool, ipv4_prefix),
+     .reload = RELOAD_MOVES_KEYS, .doc = "bits of an IPv4 client address that count"},
+    {SECTION_HASH, "ipv6_prefix", TYPE_COUNT, "64", RANGE(0, 128), AT(lp_cfg_pool, ipv6_prefix),
+     .reload = RELOAD_MOVES_KEYS, .doc = "bits of an IPv6 client address that count"},
+    {SECTION_HASH, "secret_file", TYPE_SECRET_FILE, AT(lp_cfg_pool, seed),
+     .reload = RELOAD_MOVES_KEYS,
+     .doc = "its bytes seed the hash, so that nobody can choose keys for one server; the same on "
+            "every node"},
+
+    {SECTION_KEEP_ALIVE, "idle", TYPE_COUNT, "64", RANGE(0, 65535),
+     AT(lp_cfg_pool, keep_alive_idle), .doc = "connections per server, of the whole process"},
+    {SECTION_KEEP_ALIVE, "timeout", TYPE_DURATION, "4s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_pool, keep_alive_timeout_ms), .doc = "after which an idle one is closed"},
+
+    {SECTION_POOL_DRAIN, "deadline", TYPE_DURATION, "5m", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_drain, deadline_ms), .doc = "whatever is left then is closed at once"},
+    {SECTION_POOL_DRAIN, "spread", TYPE_PERCENT, "80%", RANGE(0, 100),
+     AT(lp_cfg_drain, spread_percent),
+     .doc = "tunnels close evenly, with jitter, over this share of the deadline"},
+    {SECTION_POOL_DRAIN, "close_code", TYPE_CLOSE_CODE, "1001", RANGE(1000, 4999),
+     AT(lp_cfg_drain, close_code), .doc = "of the WebSocket Close frames"},
+
+    {SECTION_CHECK, "type", TYPE_WORD, "tcp", .words = "tcp|http|websocket|off",
+     AT(lp_cfg_check, type),
+     .doc = "a connect, a GET, a real WebSocket handshake, or none"},
+    {SECTION_CHECK, "path", TYPE_CHECK_PATH, "/", AT(lp_cfg_check, path),
+     .doc = "of http and websocket checks; a query may follow"},
+    {SECTION_CHECK, "host", TYPE_CHECK_HOST, AT(lp_cfg_check, host),
+     .doc = "Host of the check's request; the server's address where not written"},
+    {SECTION_CHECK, "port", TYPE_COUNT, RANGE(1, 65535), AT(lp_cfg_check, port),
+     .doc = "where not written the server's port"},
+    {SECTION_CHECK, "headers", TYPE_HEADERS, ARRAY(lp_cfg_check, headers),
+     .doc = "more lines of the check's request, as `NAME: value`"},
+    {SECTION_CHECK, "expect", TYPE_STATUSES, "200-399", ARRAY(lp_cfg_check, expect),
+     .doc = "status of a good answer to an http check: `200`, `200-399`, or a list of them"},
+    {SECTION_CHECK, "ping", TYPE_BOOL, "false", AT(lp_cfg_check, ping),
+     .doc = "a websocket check also waits for a Pong"},
+    {SECTION_CHECK, "interval", TYPE_DURATION, "2s", RANGE(10, DAY),
+     AT(lp_cfg_check, interval_ms), .doc = "between two checks of a server, with jitter"},
+    {SECTION_CHECK, "timeout", TYPE_DURATION, "1s", RANGE(1, HOUR), AT(lp_cfg_check, timeout_ms),
+     .doc = "of one check, connect included"},
+    {SECTION_CHECK, "rise", TYPE_COUNT, "2", RANGE(1, 100), AT(lp_cfg_check, rise),
+     .doc = "good results in a row that make a server up"},
+    {SECTION_CHECK, "fall", TYPE_COUNT, "3", RANGE(1, 100), AT(lp_cfg_check, fall),
+     .doc = "bad results in a row that make it down"},
+
+    {SECTION_SERVER, "address", TYPE_ADDRESS, AT(lp_cfg_server, address),
+     .flags = SCHEMA_REQUIRED, .reload = RELOAD_SERVER,
+     .doc = "`address:port`, `\"[v6]:port\"` or `unix:/path`"},
+    {SECTION_SERVER, "weight", TYPE_COUNT, "1", RANGE(0, LP_WEIGHT_MAX),
+     AT(lp_cfg_server, weight), .reload = RELOAD_MOVES_KEYS,
+     .doc = "relative to the others; 0 takes no new client"},
+    {SECTION_SERVER, "id", TYPE_SERVER_ID, AT(lp_cfg_server, id), .reload = RELOAD_MOVES_KEYS,
+     .doc = "what is hashed for this server; its name where not written"},
+};
+
+const struct schema_place schema_places[SECTION_COUNT] = {
+    [SECTION_ROOT]       = {"", sizeof(struct lp_config), 0, 0},
+    [SECTION_LOG]        = {"log", 0, 0, 0},
+    [SECTION_ACCESS]     = {"log.access", 0, 0, 0},
+    [SECTION_LIMITS]     = {"limits", 0, 0, 0},
+    [SECTION_TIMEOUTS]   = {"timeouts", 0, 0, 0},
+    [SECTION_DRAIN]      = {"drain", 0, 0, 0},
+    [SECTION_LISTENER]   = {"listeners.NAME", sizeof(struct lp_cfg_listener),
+                            offsetof(struct lp_cfg_listener, name),
+                            offsetof(struct lp_cfg_listener, pos)},
+    [SECTION_ROUTE]      = {"listeners.NAME.routes[]", sizeof(struct lp_cfg_route), 0,
+                            offsetof(struct lp_cfg_route, pos)},
+    [SECTION_MATCH]      = {"listeners.NAME.routes[].match", 0, 0, 0},
+    [SECTION_POOL]       = {"pools.NAME", sizeof(struct lp_cfg_pool),
+                            offsetof(struct lp_cfg_pool, name), offsetof(struct lp_cfg_pool, pos)},
+    [SECTION_HASH]       = {"pools.NAME.hash", 0, 0, 0},
+    [SECTION_KEEP_ALIVE] = {"pools.NAME.keep_alive", 0, 0, 0},
+    [SECTION_POOL_DRAIN] = {"pools.NAME.drain", 0, 0, 0},
+    [SECTION_CHECK]      = {"pools.NAME.check", 0, 0, 0},
+    [SECTION_SERVER]     = {"pools.NAME.servers.NAME", sizeof(struct lp_cfg_server),
+                            offsetof(struct lp_cfg_server, name),
+                            offsetof(struct lp_cfg_server, pos)},
+};
+/* clang-format on */
+
+const uint32_t schema_rows_count = LP_COUNT_OF(schema_rows);
+
+const struct schema_row *schema_find(enum schema_section section, struct lp_slice key)
+{
+    for (uint32_t i = 0; i < schema_rows_count; i++)
+        if (schema_rows[i].in == section && lp_slice_equal(lp_slice_of(schema_rows[i].key), key))
+            return &schema_rows[i];
+    return NULL;
+}
+
+size_t schema_list_keys(enum schema_section section, char *out, size_t out_size)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < schema_rows_count; i++) {
+        if (schema_rows[i].in != section)
+            continue;
+        int size =
+            snprintf(out + used, out_size - used, "%s%s", used > 0 ? ", " : "", schema_rows[i].key);
+        if (size < 0 || (size_t)size >= out_size - used)
+            break;
+        used += (size_t)size;
+    }
+    return used;
+}

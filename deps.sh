@@ -1,0 +1,213 @@
+#!/bin/sh
+# deps.sh: gets what limpet is built from, and is called by the Makefile only.
+#
+#   deps.sh packages NAME...   installs the Debian packages that are missing (COMMAND=NAME: unless
+#                              that command is there already)
+#   deps.sh liburing           gives build/deps/liburing/{include,liburing.a}
+#   deps.sh wolfssl            gives build/deps/wolfssl/{include,libwolfssl.a}
+#
+# Sources come through apt with a configuration of its own under build/deps, so the system's stays
+# untouched; the mirror is the one the system uses. Archives are kept: a rebuild downloads nothing.
+set -eu
+
+deps=$PWD/build/deps
+here=$PWD/tls/wolfssl-build
+CC=${CC:-cc}
+
+liburing_sha256=57e9b36e4ac1e46b8e0351dfb1694dc59638fc25e384b4ba36d87b800b16db1a
+wolfssl_sha256=2f4ef3d4fd387a9b3191d36a6316d69116c46ff69bb9583b6c82b36d7b8ca114
+wolfssl_pinned=5.9.2
+wolfssl_inserted=16
+
+say() { echo "deps: $*"; }
+die() { echo "deps: $*" >&2; exit 1; }
+
+# ---- Debian packages ---------------------------------------------------------------------------
+
+has_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+packages() {
+    missing=
+    for want; do
+        case $want in
+        *=*) command -v "${want%%=*}" >/dev/null 2>&1 || missing="$missing ${want#*=}" ;;
+        *) has_package "$want" || missing="$missing $want" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null 2>&1 || die "no apt-get here: please install what Debian calls$missing"
+    [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install$missing"
+    say "installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update
+    # shellcheck disable=SC2086 # a list of words
+    apt-get -q install -y --no-install-recommends $missing
+}
+
+# ---- source archives through apt ---------------------------------------------------------------
+
+# apt_open SUITE...: an apt of our own that knows the sources of these suites, and nothing else.
+apt_open() {
+    apt=$deps/apt
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$deps/archives"
+    # The first target is the main archive: security updates live under an address of their own.
+    target=$(apt-get indextargets --format '$(REPO_URI) $(SIGNED_BY)' 'Created-By: Packages' |
+        grep -v -e '-security' | head -n 1)
+    uri=${target%% *}
+    key=${target#* }
+    [ -n "$uri" ] || die "apt knows no Debian archive to take sources from"
+    [ -f "$key" ] || key=/usr/share/keyrings/debian-archive-keyring.gpg
+    for suite; do
+        echo "deb-src [signed-by=$key] $uri $suite main"
+    done >"$apt/sources.list"
+    # Root's apt would fetch as user _apt, who may not be able to write here.
+    cat >"$apt/apt.conf" <<-END
+	Dir::Etc::sourcelist "$apt/sources.list";
+	Dir::Etc::sourceparts "/dev/null";
+	Dir::State::Lists "$apt/lists";
+	Dir::Cache "$apt/cache";
+	APT::Sandbox::User "root";
+	END
+    apt-get -q -c "$apt/apt.conf" update
+}
+
+# source_versions PACKAGE: every version offered, newest first.
+source_versions() {
+    apt-cache -c "$apt/apt.conf" showsrc "$1" | sed -n 's/^Version: //p' | sort -Vru
+}
+
+# source_fetch PACKAGE=VERSION: into archives/; true when all files came and apt verified them.
+source_fetch() {
+    (cd "$deps/archives" && apt-get -q -c "$apt/apt.conf" source --download-only "$1")
+}
+
+is_pinned() { [ -f "$1" ] && echo "$2  $1" | sha256sum --check --status; }
+
+unpack() {
+    rm -rf "$2"
+    mkdir -p "$2"
+    tar -xf "$1" -C "$2" --strip-components=1
+}
+
+# ---- liburing: LIBURING_DIR= (a source tree), pkg-config >= 2.6, Debian 13's 2.9 ---------------
+
+liburing() {
+    out=$deps/liburing
+    rm -rf "$out"
+    mkdir -p "$out"
+    if [ -n "${LIBURING_DIR:-}" ]; then
+        say "liburing: the source tree $LIBURING_DIR"
+        cp -R "$LIBURING_DIR" "$out/src"
+    elif library=$(pkg-config --atleast-version=2.6 liburing 2>/dev/null &&
+        echo "$(pkg-config --variable=libdir liburing)/liburing.a") && [ -f "$library" ]; then
+        say "liburing: the system's $(pkg-config --modversion liburing)"
+        ln -s "$(pkg-config --variable=includedir liburing)" "$out/include"
+        ln -s "$library" "$out/liburing.a"
+        return
+    else
+        archive=$deps/archives/liburing_2.9.orig.tar.gz
+        if ! is_pinned "$archive" $liburing_sha256; then
+            apt_open trixie
+            source_fetch liburing || say "apt-get source failed; the checksum decides"
+        fi
+        is_pinned "$archive" $liburing_sha256 || die "liburing 2.9 is not to be had from the" \
+            "Debian archive; give a source tree with LIBURING_DIR="
+        say "liburing: 2.9 of Debian 13"
+        unpack "$archive" "$out/src"
+    fi
+    (cd "$out/src" && ./configure --cc="$CC" && make -C src ENABLE_SHARED=0) >"$out/log" 2>&1 ||
+        { tail -n 20 "$out/log" >&2; die "liburing does not compile, see $out/log"; }
+    cp -R "$out/src/src/include" "$out/include"
+    mv "$out/src/src/liburing.a" "$out/liburing.a"
+    rm -rf "$out/src"
+}
+
+# ---- wolfSSL: WOLFSSL_DIR= (a source tree), the pinned 5.9.2, a newer one of Debian ------------
+
+wolfssl() {
+    [ "$(uname -m)" = x86_64 ] || die "wolfSSL is built with its x86-64 assembly here;" \
+        "other processors are not supported yet"
+    out=$deps/wolfssl
+    rm -rf "$out"
+    mkdir -p "$out/asm" "$out/obj"
+    if [ -n "${WOLFSSL_DIR:-}" ]; then
+        say "wolfSSL: the source tree $WOLFSSL_DIR"
+        tree=$(cd "$WOLFSSL_DIR" && pwd)
+    else
+        wolfssl_archive
+        tree=$out/src
+        unpack "$archive" "$tree"
+    fi
+    mkdir -p "$out/include"
+    cp -R "$tree/wolfssl" "$out/include/"
+    cp "$here/user_settings.h" "$here/lp_rand.h" "$out/include/"
+    wolfssl_patch
+    wolfssl_compile
+    rm -rf "$out/src" "$out/asm" "$out/obj"
+}
+
+# Sets archive to the best there is: the pinned one, else the newest one that apt verified.
+wolfssl_archive() {
+    archive=$deps/archives/wolfssl_$wolfssl_pinned.orig.tar.gz
+    if ! is_pinned "$archive" $wolfssl_sha256; then
+        apt_open sid testing
+        versions=$(source_versions wolfssl)
+        for version in $(echo "$versions" | grep "^$wolfssl_pinned-"); do
+            source_fetch "wolfssl=$version" || say "apt-get source failed; the checksum decides"
+            ! is_pinned "$archive" $wolfssl_sha256 || break
+        done
+    fi
+    if is_pinned "$archive" $wolfssl_sha256; then
+        say "wolfSSL: $wolfssl_pinned, the pinned archive"
+        return
+    fi
+    for version in $versions; do
+        dpkg --compare-versions "$version" ge "$wolfssl_pinned" || break
+        source_fetch "wolfssl=$version" || continue
+        upstream=${version%-*}
+        archive=$deps/archives/wolfssl_${upstream#*:}.orig.tar.gz
+        [ -f "$archive" ] || continue
+        say "wolfSSL: $version, verified by apt; $wolfssl_pinned is gone"
+        return
+    done
+    die "wolfSSL: neither the pinned $wolfssl_pinned nor a newer one came from Debian's unstable or" \
+        "testing; give a source tree of wolfSSL >= $wolfssl_pinned with WOLFSSL_DIR="
+}
+
+# P-256 and Poly1305 leave the upper halves of the YMM registers dirty, which makes the SSE code
+# that runs next several times slower. Only the pinned version has a known number of such places.
+wolfssl_patch() {
+    inserted=0
+    for file in $(grep '\.S$' "$here/sources.txt"); do
+        count=$(awk -f "$here/vzeroupper.awk" "$tree/$file" 2>&1 >"$out/asm/${file##*/}")
+        inserted=$((inserted + ${count%% *}))
+    done
+    [ $inserted = $wolfssl_inserted ] ||
+        say "wolfSSL: warning: vzeroupper inserted at $inserted places, $wolfssl_inserted expected"
+    if [ $inserted != $wolfssl_inserted ] && [ "${archive##*/}" = wolfssl_$wolfssl_pinned.orig.tar.gz ]; then
+        die "wolfSSL: the patch does not fit the pinned version"
+    fi
+}
+
+wolfssl_compile() {
+    say "wolfSSL: compiling $(grep -c . "$here/sources.txt") files"
+    # The flags that limpet uses, too, come from the Makefile.
+    compile="$CC -O3 -g1 -maes -fPIC -fvisibility=hidden -pthread $WOLFSSL_DEFINES
+        -I$out/include -I$tree"
+    while read -r file; do
+        name=${file##*/}
+        case $file in
+        *.S) echo "$out/asm/$name $out/obj/$name.o" ;;
+        *) echo "$tree/$file $out/obj/$name.o" ;;
+        esac
+        # shellcheck disable=SC2016
+    done <"$here/sources.txt" | xargs -P "$(nproc)" -n 2 sh -c "$(echo $compile)"' -c "$0" -o "$1"'
+    ar rcs "$out/libwolfssl.a" "$out"/obj/*.o
+}
+
+command=$1
+shift
+case $command in
+packages | liburing | wolfssl) "$command" "$@" ;;
+*) die "unknown: $command" ;;
+esac

@@ -1,0 +1,102 @@
+/* response: decides what a parsed response head means: how long its body is, and whether the
+ * server keeps its connection. Start at http1_read_response(). */
+#include "lb/http/fields.h"
+
+/* RFC 9112, 6.3. */
+static bool read_body(struct http1_response *out, const struct fields_summary *summary,
+                      enum http1_method method, const char **why)
+{
+    bool has_no_body = out->status < 200 || out->status == 204;
+    struct fields_framing framing;
+
+    /* RFC 9112, 6.1: such a response has no Transfer-Encoding. A server that sends one may mean a
+     * body that we would read as the next response. */
+    if (has_no_body && summary->counts[HTTP1_TRANSFER_ENCODING] != 0) {
+        *why = "Transfer-Encoding in a 1xx or 204 response";
+        return false;
+    }
+    if (!fields_read_framing(&framing, summary, why))
+        return false;
+    out->body_size = 0;
+    if (has_no_body || out->status == 304 || method == HTTP1_HEAD) {
+        out->body = HTTP1_BODY_NONE;
+    } else if (framing.is_chunked) {
+        out->body = HTTP1_BODY_CHUNKED;
+    } else if (framing.has_length) {
+        out->body = framing.length != 0 ? HTTP1_BODY_LENGTH : HTTP1_BODY_NONE;
+        out->body_size = framing.length;
+    } else {
+        out->body = HTTP1_BODY_UNTIL_CLOSE;
+    }
+    return true;
+}
+
+/* Keep-Alive: timeout=5, max=100 (RFC 2068, 19.7.1.1). */
+static uint32_t read_keep_alive_seconds(const struct fields_summary *summary)
+{
+    static const struct lp_slice prefix = {"timeout=", 8};
+    struct lp_slice rest, element;
+
+    if (summary->counts[HTTP1_KEEP_ALIVE] == 0)
+        return UINT32_MAX;
+    rest = fields_value(summary, HTTP1_KEEP_ALIVE);
+    while (http1_list_next(&rest, &element)) {
+        uint64_t seconds = 0;
+
+        if (element.size <= prefix.size ||
+            !lp_slice_equal_nocase((struct lp_slice){element.data, prefix.size}, prefix))
+            continue;
+        for (size_t i = prefix.size; i < element.size; i++) {
+            if (element.data[i] < '0' || element.data[i] > '9')
+                return UINT32_MAX;
+            seconds = seconds * 10 + (uint64_t)(element.data[i] - '0');
+            if (seconds >= UINT32_MAX)
+                return UINT32_MAX;
+        }
+        return (uint32_t)seconds;
+    }
+    return UINT32_MAX;
+}
+
+static bool is_event_stream(const struct fields_summary *summary)
+{
+    struct lp_slice type;
+    size_t size = 0;
+
+    if (summary->counts[HTTP1_CONTENT_TYPE] == 0)
+        return false;
+    type = fields_value(summary, HTTP1_CONTENT_TYPE);
+    while (size < type.size && type.data[size] != ';')
+        size++;
+    return lp_slice_equal_nocase(lp_slice_trim((struct lp_slice){type.data, size}),
+                                 LP_SLICE("text/event-stream"));
+}
+
+/* RFC 6455, 4.1: what the client would demand of a 101. */
+static bool is_websocket(const struct fields_summary *summary,
+                         const struct fields_connection *connection)
+{
+    return summary->head->status == 101 && summary->head->minor == 1 && connection->has_upgrade &&
+           summary->counts[HTTP1_UPGRADE] == 1 &&
+           lp_slice_equal_nocase(fields_value(summary, HTTP1_UPGRADE), LP_SLICE("websocket"));
+}
+
+bool http1_read_response(struct http1_response *out, struct http1_head *head, const char *bytes,
+                         enum http1_method method, const char **why)
+{
+    struct fields_summary summary;
+    struct fields_connection connection;
+
+    fields_summarise(&summary, head, bytes);
+    out->status = head->status;
+    if (!fields_read_connection(&connection, &summary, head, why) ||
+        !read_body(out, &summary, method, why))
+        return false;
+    out->wants_keep_alive = out->body != HTTP1_BODY_UNTIL_CLOSE && !connection.has_close &&
+                            (head->minor == 1 || connection.has_keep_alive);
+    out->keep_alive_seconds = read_keep_alive_seconds(&summary);
+    out->is_event_stream = is_event_stream(&summary);
+    out->is_websocket = is_websocket(&summary, &connection);
+    out->websocket_accept = fields_only_value(&summary, HTTP1_SEC_WEBSOCKET_ACCEPT);
+    return true;
+}

@@ -1,0 +1,126 @@
+/* conn: one connected socket: receive, send, the polite end, and when its memory may go.
+ *
+ * A connection holds at most one received piece that its owner has not consumed, one piece that
+ * the kernel sends and one that waits behind it. It is freed in one place (loop.c:
+ * release_ended), when it is closing and nothing is in flight. TLS will stand between the bytes of
+ * the socket and the pieces seen here. */
+#ifndef LP_LB_NET_CONN_H
+#define LP_LB_NET_CONN_H
+
+#include "lb/net/loop.h"
+
+struct conn;
+
+/* The owner's side of a connection. Every handler may end the connection. */
+struct conn_ops {
+    void (*on_connect)(struct loop *loop, struct conn *conn, int error); /* 0 or errno */
+    void (*on_recv)(struct loop *loop, struct conn *conn, int error);
+        /* 0: bytes lie in conn->in, or conn_is_eof(); else errno */
+    void (*on_sent)(struct loop *loop, struct conn *conn, int error); /* a piece has left, or errno */
+    void (*on_timer)(struct loop *loop, struct conn *conn);
+    void (*on_released)(struct loop *loop, struct conn *conn); /* the last call: free the object */
+};
+
+/* Bytes in a buffer (with one reference to it), or static ones. */
+struct piece {
+    const char *data;
+    uint32_t size;
+    uint32_t buffer; /* URING_NO_BUFFER: static memory */
+};
+
+enum conn_state {
+    CONN_CONNECTING,
+    CONN_OPEN,
+    CONN_LINGERING, /* the owner has said all: send it, shut, discard until FIN */
+    CONN_CLOSING,   /* waits until nothing is in flight                         */
+};
+
+enum {
+    CONN_RECV_ARMED = 1u << 0,
+    CONN_EOF = 1u << 1,           /* the peer has said all                            */
+    CONN_SHUT_WANTED = 1u << 2,   /* shut our side when the pieces have left          */
+    CONN_SHUT = 1u << 3,          /* our side is shut                                 */
+    CONN_STARVED = 1u << 4,       /* in loop->starved                                 */
+    CONN_LIKELY_EMPTY = 1u << 5,  /* the last receive emptied the socket              */
+    CONN_STREAMING = 1u << 6,     /* full buffers come in: use large ones             */
+    CONN_RECV_LIMITED = 1u << 7,
+};
+
+struct conn {
+    struct lp_timer timer; /* the owner's while open; linger's afterwards */
+    const struct conn_ops *ops;
+    struct piece in;            /* received, not consumed */
+    struct piece sending, next; /* size 0: none */
+    struct lp_list link;        /* loop->starved or loop->ended */
+    int fd;
+    struct lp_pool_name name;
+    uint8_t space, state, ops_inflight, flags;
+    uint32_t send_started_ms; /* or its last progress; low 32 bits of loop->now_ms */
+    uint32_t acked;           /* low bits of the peer's acknowledged bytes when last looked at */
+    uint32_t linger;          /* milliseconds, then bytes left to discard */
+    uint32_t recv_limit;      /* of a starved limited receive */
+};
+
+/* For a fresh object of a space: takes fd. accepted ones are open; others connect (op) to addr,
+ * which the caller keeps until on_connect. */
+void conn_open(struct loop *loop, struct conn *conn, uint8_t space, struct lp_pool_name name,
+               int fd, const struct conn_ops *ops);
+void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp_pool_name name,
+                  int fd, const struct conn_ops *ops, const struct lp_addr *addr);
+
+/* Asks for the next bytes, at most size_max of them (0: a buffer full). Harmless when already
+ * asked, at EOF, or while conn->in is not consumed. */
+void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max);
+/* The first size bytes of conn->in are done with. */
+void conn_consume(struct loop *loop, struct conn *conn, uint32_t size);
+/* Moves the first size bytes of conn->in into a piece of its own reference. */
+struct piece conn_take(struct loop *loop, struct conn *conn, uint32_t size);
+
+static inline bool conn_is_eof(const struct conn *conn)
+{
+    return (conn->flags & CONN_EOF) != 0;
+}
+static inline bool conn_can_send(const struct conn *conn)
+{
+    return conn->next.size == 0 && conn->state == CONN_OPEN;
+}
+static inline bool conn_has_sent_all(const struct conn *conn)
+{
+    return conn->sending.size == 0;
+}
+static inline bool conn_is_open(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN;
+}
+
+/* Takes the piece; only when conn_can_send(). Size 0 is allowed and does nothing. */
+void conn_send(struct loop *loop, struct conn *conn, struct piece piece);
+/* Half-close: FIN behind the last piece. */
+void conn_shut(struct loop *loop, struct conn *conn);
+
+/* Asked now and then while conn->sending waits: has the peer taken any byte within stalled_ms? */
+bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms);
+
+/* Three ways to end; the first call counts, later ones are harmless (an abort may overtake a
+ * polite end). polite: last bytes, FIN, read and discard until the peer's FIN, linger_ms or 256
+ * KiB; a peer that takes nothing for stalled_ms is given up. abort: as soon as nothing is in
+ * flight. reset: abort with RST, so that a truncated answer cannot look complete. */
+void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
+                       uint32_t stalled_ms);
+void conn_abort(struct loop *loop, struct conn *conn);
+void conn_reset(struct loop *loop, struct conn *conn);
+
+/* Gives a piece's reference back. */
+void piece_drop(struct loop *loop, struct piece *piece);
+
+static inline void conn_set_timer(struct loop *loop, struct conn *conn, uint64_t due_ms)
+{
+    lp_timer_set_at_latest(&loop->wheel, &conn->timer, due_ms);
+}
+
+/* For loop.c. */
+void conn_on_event(struct loop *loop, struct conn *conn, const struct uring_event *event);
+void conn_on_timer(struct loop *loop, struct conn *conn);
+void conn_rearm_starved(struct loop *loop, struct conn *conn);
+
+#endif

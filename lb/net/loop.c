@@ -1,0 +1,177 @@
+/* One thread's loop. Start at loop_turn(): its body is the order of everything. */
+#include "lb/net/loop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lb/net/conn.h"
+
+/* So many completions are handled before new operations go to the kernel. */
+#define BATCH_EVENTS_MAX 512u
+#define WAIT_MS_MAX      60000u
+
+bool loop_init(struct loop *loop, const struct uring_settings *settings, uint32_t front_size,
+               uint32_t back_size, struct lp_err *err)
+{
+    memset(loop, 0, sizeof(*loop));
+    loop->now_ms = lp_clock_ms();
+    lp_wheel_init(&loop->wheel, loop->now_ms);
+    lp_pool_init(&loop->spaces[LOOP_SPACE_FRONT], front_size);
+    lp_pool_init(&loop->spaces[LOOP_SPACE_BACK], back_size);
+    lp_list_init(&loop->starved);
+    lp_list_init(&loop->ended);
+    return uring_create(&loop->uring, settings, err);
+}
+
+void loop_deinit(struct loop *loop)
+{
+    uring_destroy(loop->uring);
+    lp_pool_deinit(&loop->spaces[LOOP_SPACE_FRONT]);
+    lp_pool_deinit(&loop->spaces[LOOP_SPACE_BACK]);
+}
+
+bool loop_add_source(struct loop *loop, struct loop_source *source)
+{
+    for (uint32_t slot = 0; slot < LOOP_SOURCES_MAX; slot++) {
+        if (loop->sources[slot] != NULL)
+            continue;
+        loop->sources_generation =
+            (loop->sources_generation + 1) & ((1u << LP_POOL_GENERATION_BITS) - 1);
+        source->name = (struct uring_name){
+            .space = LOOP_SPACE_SOURCE,
+            .at = {.slot = slot, .generation = loop->sources_generation}};
+        loop->sources[slot] = source;
+        return true;
+    }
+    return false;
+}
+
+void loop_remove_source(struct loop *loop, struct loop_source *source)
+{
+    LP_ASSERT(source->ops_inflight == 0);
+    loop->sources[source->name.at.slot] = NULL;
+}
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t due_ms)
+{
+    timer->timer.kind = LOOP_TIMER_OTHER;
+    lp_timer_set(&loop->wheel, &timer->timer, due_ms);
+}
+
+void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
+{
+    lp_timer_stop(&loop->wheel, &timer->timer);
+}
+
+/* A completion whose object is gone may still carry a buffer or a descriptor. */
+static void drop_stale(struct loop *loop, const struct uring_event *event)
+{
+    loop->stale_events++;
+    if (event->buffer != URING_NO_BUFFER)
+        uring_buffer_put(loop->uring, event->buffer);
+    if (event->op == URING_ACCEPT && event->result >= 0)
+        close(event->result);
+    lp_log(LP_LOG_ERROR, "a completion of operation %d came for an object that is gone",
+           (int)event->op);
+}
+
+static void dispatch(struct loop *loop, const struct uring_event *event)
+{
+    if (event->name.space == LOOP_SPACE_SOURCE) {
+        struct loop_source *source = event->name.at.slot < LOOP_SOURCES_MAX
+                                         ? loop->sources[event->name.at.slot]
+                                         : NULL;
+        if (source == NULL || source->name.at.generation != event->name.at.generation) {
+            drop_stale(loop, event);
+            return;
+        }
+        if (!event->has_more)
+            source->ops_inflight--;
+        source->on_event(loop, source, event);
+        return;
+    }
+    struct conn *conn = lp_pool_find(&loop->spaces[event->name.space], event->name.at);
+    if (conn == NULL)
+        drop_stale(loop, event);
+    else
+        conn_on_event(loop, conn, event);
+}
+
+static void fire(struct lp_timer *timer, void *context)
+{
+    struct loop *loop = context;
+
+    if (timer->kind == LOOP_TIMER_CONN) {
+        conn_on_timer(loop, lp_container_of(timer, struct conn, timer));
+    } else {
+        struct loop_timer *other = lp_container_of(timer, struct loop_timer, timer);
+        other->fire(loop, other);
+    }
+}
+
+/* Starved receives go on as far as there are buffers; the rest keep their places. */
+static void rearm_starved(struct loop *loop)
+{
+    if (LP_UNLIKELY(!lp_list_is_empty(&loop->starved))) {
+        uint32_t ready = uring_buffers_ready(loop->uring, URING_SMALL);
+        if (ready == 0 && loop->on_memory_full != NULL)
+            loop->on_memory_full(loop);
+        for (; ready > 0 && !lp_list_is_empty(&loop->starved); ready--)
+            conn_rearm_starved(loop, lp_container_of(loop->starved.next, struct conn, link));
+    }
+}
+
+/* The only place where a connection's descriptor is closed and its memory goes back. */
+static void release_ended(struct loop *loop)
+{
+    while (!lp_list_is_empty(&loop->ended)) {
+        struct conn *conn = lp_container_of(loop->ended.next, struct conn, link);
+        LP_ASSERT(conn->state == CONN_CLOSING && conn->ops_inflight == 0);
+        lp_list_remove(&conn->link);
+        close(conn->fd);
+        conn->ops->on_released(loop, conn);
+    }
+}
+
+void loop_turn(struct loop *loop, uint32_t wait_ms_max)
+{
+    struct uring_event event;
+    uint32_t limit = lp_list_is_empty(&loop->starved) ? wait_ms_max : LP_WHEEL_TICK_MS;
+
+    if (!uring_wait(loop->uring, lp_wheel_wait_ms(&loop->wheel, loop->now_ms, limit))) {
+        lp_log(LP_LOG_ERROR, "io_uring fails: %s", strerror(errno));
+        LP_ASSERT(!"io_uring works");
+    }
+    loop->now_ms = lp_clock_ms();
+    for (uint32_t i = 0; i < BATCH_EVENTS_MAX && uring_next(loop->uring, &event); i++)
+        dispatch(loop, &event);
+    lp_wheel_advance(&loop->wheel, loop->now_ms, fire, loop);
+    rearm_starved(loop);
+    if (loop->after_batch != NULL)
+        loop->after_batch(loop);
+    release_ended(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    while (!loop->is_stopping)
+        loop_turn(loop, WAIT_MS_MAX);
+}
+
+static void add_ops(void *object, void *context)
+{
+    *(uint64_t *)context += ((const struct conn *)object)->ops_inflight;
+}
+
+uint64_t loop_ops_inflight(const struct loop *loop)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < LOOP_SOURCES_MAX; i++)
+        if (loop->sources[i] != NULL)
+            count += loop->sources[i]->ops_inflight;
+    for (uint32_t space = LOOP_SPACE_FRONT; space < LOOP_SPACES; space++)
+        lp_pool_each(&loop->spaces[space], add_ops, &count);
+    return count;
+}

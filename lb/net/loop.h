@@ -1,0 +1,72 @@
+/* loop: what one thread does for ever: wait, handle completions, fire timers, release what ended.
+ *
+ * Objects that have operations in flight live in *spaces* (pools named by slot and generation), so
+ * a completion finds its object or nothing. Nothing is released inside a handler: every pointer
+ * stays good until the handler returns; loop_turn() releases between two batches. */
+#ifndef LP_LB_NET_LOOP_H
+#define LP_LB_NET_LOOP_H
+
+#include "base/base.h"
+#include "lb/uring/uring.h"
+
+struct loop;
+
+/* Spaces 1.. hold objects that begin with a struct conn; space 0 is the table of sources. */
+enum { LOOP_SPACE_SOURCE = 0, LOOP_SPACE_FRONT = 1, LOOP_SPACE_BACK = 2, LOOP_SPACES = 3 };
+
+/* Something with completions that is no connection: a listening socket, an eventfd. */
+struct loop_source {
+    void (*on_event)(struct loop *loop, struct loop_source *source, const struct uring_event *event);
+    struct uring_name name;
+    uint32_t ops_inflight;
+    int fd;
+};
+
+enum { LOOP_TIMER_CONN, LOOP_TIMER_OTHER };
+
+/* A timer that belongs to no connection. */
+struct loop_timer {
+    struct lp_timer timer;
+    void (*fire)(struct loop *loop, struct loop_timer *timer);
+};
+
+#define LOOP_SOURCES_MAX 4096u /* listening sockets of one thread */
+
+struct loop {
+    struct uring *uring;
+    struct lp_wheel wheel;
+    struct lp_pool spaces[LOOP_SPACES];
+    struct loop_source *sources[LOOP_SOURCES_MAX];
+    uint32_t sources_generation;
+    uint64_t now_ms;      /* of this batch */
+    struct lp_list starved; /* connections whose receive found no buffer, first come first served */
+    struct lp_list ended;   /* connections to release after this batch */
+    bool is_stopping;
+    uint64_t stale_events;  /* for an object that is gone: never a write, counted */
+    uint64_t starved_total;
+    void (*after_batch)(struct loop *loop);
+    /* Stalled connections hold all memory that they may: end some. Starved ones wait for it. */
+    void (*on_memory_full)(struct loop *loop);
+};
+
+/* Gives a running state inside *loop; object sizes by space. False when io_uring refuses. */
+bool loop_init(struct loop *loop, const struct uring_settings *settings, uint32_t front_size,
+               uint32_t back_size, struct lp_err *err) LP_MUST_USE;
+void loop_deinit(struct loop *loop);
+
+/* Until is_stopping is set; and one turn of it, waiting at most wait_ms_max. */
+void loop_run(struct loop *loop);
+void loop_turn(struct loop *loop, uint32_t wait_ms_max);
+
+/* Sources: keep the struct alive until removed; remove only with nothing in flight. Gives false
+ * when the table is full. */
+bool loop_add_source(struct loop *loop, struct loop_source *source);
+void loop_remove_source(struct loop *loop, struct loop_source *source);
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t due_ms);
+void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
+
+/* Operations in flight of all objects. */
+uint64_t loop_ops_inflight(const struct loop *loop);
+
+#endif

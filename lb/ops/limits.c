@@ -1,0 +1,67 @@
+/* How many connections fit: descriptors first, memory for those that stall second. */
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+#include "lb/ops/process.h"
+
+#define DESCRIPTORS_PER_SESSION 2u  /* client and server */
+#define DESCRIPTORS_SPARE       96u /* files, checks, eventfds, the control thread */
+#define RESERVE                 64u /* clients over the limit that hear 503 */
+
+/* The soft limit is a default for programs that use select(); we may have the hard one. */
+static uint64_t raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+}
+
+static uint64_t listening_sockets(const struct process *process, const struct lp_config *config)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < config->listeners_count; i++)
+        count += config->listeners[i].binds_count;
+    return count * process->workers_count;
+}
+
+bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err)
+{
+    uint64_t descriptors = raise_descriptors();
+    uint64_t fixed = DESCRIPTORS_SPARE + RESERVE + 4ull * process->workers_count +
+                     2 * listening_sockets(process, config);
+    uint64_t fits = descriptors > fixed ? (descriptors - fixed) / DESCRIPTORS_PER_SESSION : 0;
+
+    if (fits == 0 || config->limits.connections > fits)
+        return lp_err_set(
+            err, LP_ERR_LIMIT,
+            "limits.connections: %u connections need %llu file descriptors, but RLIMIT_NOFILE "
+            "allows %llu, which is enough for %llu; raise it (`ulimit -n`, LimitNOFILE= in a "
+            "systemd unit) or lower limits.connections",
+            config->limits.connections > 0 ? config->limits.connections : 1,
+            (unsigned long long)(fixed + DESCRIPTORS_PER_SESSION *
+                                             (config->limits.connections > 0
+                                                  ? config->limits.connections
+                                                  : 1ull)),
+            (unsigned long long)descriptors, (unsigned long long)fits);
+    process->shared.sessions_max =
+        config->limits.connections > 0 ? config->limits.connections
+                                       : (uint32_t)(fits < UINT32_MAX / 2 ? fits : UINT32_MAX / 2);
+    process->shared.sessions_reserve = RESERVE;
+    atomic_store(&process->shared.memory_max, limits_memory(config));
+    return true;
+}
+
+uint64_t limits_memory(const struct lp_config *config)
+{
+    struct sysinfo info;
+
+    if (config->limits.memory != 0)
+        return config->limits.memory;
+    if (sysinfo(&info) != 0)
+        return 256u << 20;
+    return (uint64_t)info.totalram * info.mem_unit / 8;
+}

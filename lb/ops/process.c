@@ -1,0 +1,383 @@
+/* From a configuration to a running limpet and back to nothing. Start at run(): its order is the
+ * order of everything that can be refused. */
+#include "lb/ops/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "lb/health/check.h"
+#include "lb/health/probe.h"
+#include "lb/lb.h"
+
+#define WORKER_ENTRIES  4096u
+#define CONTROL_ENTRIES 512u
+
+static const struct uring_settings worker_settings = {
+    .entries = WORKER_ENTRIES, .buffers_small = 64, .buffers_large = 8, .memory_max = 1u << 20};
+static const struct uring_settings control_settings = {
+    .entries = CONTROL_ENTRIES, .buffers_small = 16, .buffers_large = 1, .memory_max = 4u << 20};
+
+/* --- signals and the other things that the control thread hears --- */
+
+static void on_stop_signal(struct process *process)
+{
+    uint8_t phase = atomic_load(&process->shared.drain_phase);
+
+    process->was_asked_to_stop = true;
+    if (!process->is_ready) {
+        process->loop.is_stopping = true;
+    } else if (phase == DRAIN_NONE) {
+        drain_begin(process);
+    } else if (process->loop.now_ms - process->drain_began_ms >= 1000) {
+        lp_log(LP_LOG_WARNING, "drain: asked again, so it ends now");
+        drain_hurry(process);
+    }
+}
+
+static void on_signal(struct loop *loop, struct loop_source *source,
+                      const struct uring_event *event)
+{
+    struct process *process = process_of(loop);
+    struct signalfd_siginfo info;
+
+    if (event->result == (int)sizeof(info)) {
+        memcpy(&info, process->signal_info, sizeof(info));
+        struct lp_err err = {0};
+        switch (info.ssi_signo) {
+        case SIGHUP:
+            reload_begin(process);
+            break;
+        case SIGUSR1:
+            if (!access_log_open(&process->access_log, process->snapshot->config->log.access_to,
+                                 &err))
+                lp_log(LP_LOG_ERROR, "%s", err.text);
+            break;
+        default:
+            on_stop_signal(process);
+        }
+    }
+    source->ops_inflight++;
+    uring_read(loop->uring, source->name, source->fd, process->signal_info,
+               sizeof(process->signal_info));
+}
+
+static void on_wake(struct loop *loop, struct loop_source *source, const struct uring_event *event)
+{
+    struct process *process = process_of(loop);
+
+    (void)event;
+    source->ops_inflight++;
+    uring_read(loop->uring, source->name, source->fd, &process->wake_count,
+               sizeof(process->wake_count));
+    if (atomic_load_explicit(&process->shared.workers_drained, memory_order_acquire) ==
+        process->workers_count)
+        loop->is_stopping = true;
+}
+
+static void become_ready(struct process *process)
+{
+    char text[512];
+    size_t size = 0;
+
+    process->is_ready = true;
+    process_tell_workers(process);
+    LP_LIST_EACH (link, &process->endpoints) {
+        if (size < sizeof(text))
+            size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s", size > 0 ? ", " : "",
+                                     lp_container_of(link, struct endpoint, link)->text);
+    }
+    lp_log(LP_LOG_INFO, "ready: %u worker%s on %s", process->workers_count,
+           process->workers_count == 1 ? "" : "s", text);
+}
+
+static void keep_house(struct loop *loop, struct loop_timer *timer)
+{
+    struct process *process = process_of(loop);
+    uint64_t next_ms = 1000;
+
+    if (!process->is_ready && (process->checks_pending.without_result == 0 ||
+                               loop->now_ms >= process->ready_at_latest_ms))
+        become_ready(process);
+    reload_continue(process);
+    process_sweep(process);
+    bool is_busy = !process->is_ready || process->reload.is_running ||
+                   process->reload_line[0] != '\0';
+    if (is_busy)
+        next_ms = LP_WHEEL_TICK_MS;
+    loop_timer_set(loop, timer, loop->now_ms + next_ms);
+}
+
+static bool add_reader(struct process *process, struct loop_source *source, int fd, void *out,
+                       uint32_t size)
+{
+    source->fd = fd;
+    if (fd < 0 || !loop_add_source(&process->loop, source))
+        return false;
+    source->ops_inflight++;
+    uring_read(process->loop.uring, source->name, fd, out, size);
+    return true;
+}
+
+static int open_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
+    /* Before any thread exists, so that all of them have it blocked. */
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+static bool start_control(struct process *process, struct lp_err *err)
+{
+    struct loop *loop = &process->loop;
+
+    if (!loop_init(loop, &control_settings, sizeof(struct conn), sizeof(struct probe), err))
+        return false;
+    process->signals = (struct loop_source){.on_event = on_signal};
+    process->wake = (struct loop_source){.on_event = on_wake};
+    process->housekeeping = (struct loop_timer){.fire = keep_house};
+    lp_timer_init(&process->housekeeping.timer);
+    process->shared.control_fd = eventfd(0, EFD_CLOEXEC);
+    process->shared.log_fd = eventfd(0, EFD_CLOEXEC);
+    if (!add_reader(process, &process->signals, open_signals(), process->signal_info,
+                    sizeof(process->signal_info)) ||
+        !add_reader(process, &process->wake, process->shared.control_fd, &process->wake_count,
+                    sizeof(process->wake_count)) ||
+        !reload_init(process))
+        return lp_err_set(err, LP_ERR_SYSTEM, "no descriptors for the control thread: %s",
+                          strerror(errno));
+    return true;
+}
+
+/* --- workers --- */
+
+static uint32_t count_cpus(void)
+{
+    cpu_set_t cpus;
+
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0 || CPU_COUNT(&cpus) <= 0)
+        return 1;
+    return (uint32_t)CPU_COUNT(&cpus);
+}
+
+/* The cgroup's quota, rounded up: more workers than that would only take turns. */
+static uint32_t count_quota(uint32_t cpus)
+{
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    unsigned long long quota, period;
+
+    if (file == NULL)
+        return cpus;
+    int fields = fscanf(file, "%llu %llu", &quota, &period);
+    fclose(file);
+    if (fields != 2 || period == 0)
+        return cpus;
+    unsigned long long whole = (quota + period - 1) / period;
+    return whole < cpus ? (uint32_t)(whole > 0 ? whole : 1) : cpus;
+}
+
+static bool start_workers(struct process *process, struct lp_err *err)
+{
+    pthread_barrier_t started;
+    bool ok = true;
+
+    pthread_barrier_init(&started, NULL, process->workers_count + 1);
+    for (uint32_t i = 0; i < process->workers_count; i++) {
+        struct worker *worker = &process->workers[i];
+        worker->index = i;
+        worker->workers_count = process->workers_count;
+        worker->shared = &process->shared;
+        worker->settings = worker_settings;
+        worker->started = &started;
+        worker->wake_fd = eventfd(0, EFD_CLOEXEC);
+        worker->log = log_ring_create();
+        process->access_log.rings[i] = worker->log;
+        if (worker->wake_fd < 0 || pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
+            /* The barrier would never open: leave at once. */
+            lp_log(LP_LOG_ERROR, "worker %u cannot start: %s", i, strerror(errno));
+            _exit(1);
+        }
+    }
+    pthread_barrier_wait(&started);
+    pthread_barrier_destroy(&started);
+    for (uint32_t i = 0; i < process->workers_count && ok; i++)
+        if (!process->workers[i].is_started) {
+            *err = process->workers[i].start_error;
+            ok = false;
+        }
+    return ok;
+}
+
+static void join_workers(struct process *process)
+{
+    for (uint32_t i = 0; i < process->workers_count; i++) {
+        struct worker *worker = &process->workers[i];
+        pthread_join(worker->thread, NULL);
+        process->leftovers.buffers_out += worker->leftovers.buffers_out;
+        process->leftovers.ops_inflight += worker->leftovers.ops_inflight;
+        process->leftovers.connections += worker->leftovers.connections;
+        process->leftovers.stale += worker->leftovers.stale;
+        close(worker->wake_fd);
+        log_ring_destroy(worker->log);
+    }
+}
+
+/* --- the end --- */
+
+#ifdef LP_DEBUG
+static uint32_t count_descriptors(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    uint32_t count = 0;
+
+    if (folder == NULL)
+        return 0;
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* Zeros, or something was forgotten; the tests look. */
+static void report_leftovers(const struct leftovers *left, uint32_t descriptors_before)
+{
+    fprintf(stderr,
+            "debug: buffers_out %llu, ops_inflight %llu, connections %llu, descriptors %d, "
+            "stale %llu\n",
+            (unsigned long long)left->buffers_out, (unsigned long long)left->ops_inflight,
+            (unsigned long long)left->connections,
+            (int)count_descriptors() - (int)descriptors_before, (unsigned long long)left->stale);
+}
+#endif
+
+static void free_everything(struct process *process)
+{
+    LP_LIST_EACH (link, &process->snapshots)
+        snapshot_destroy(lp_container_of(link, struct snapshot, link));
+    LP_LIST_EACH (link, &process->endpoints)
+        endpoint_destroy(lp_container_of(link, struct endpoint, link));
+    registry_sweep(&process->registry, true);
+    registry_sweep(&process->registry, true); /* pools whose last server went just now */
+    access_log_finish(&process->access_log);
+    close(process->signals.fd);
+    close(process->wake.fd);
+    close(process->reload.done.fd);
+    close(process->shared.log_fd);
+    lp_free(process->access_log.rings);
+    lp_free(process->workers);
+}
+
+/* Checks under way end on this thread's own loop. */
+static void stop_control(struct process *process)
+{
+    struct loop *loop = &process->loop;
+
+    checks_stop(process);
+    reload_deinit(process);
+    for (unsigned i = 0; i < 50 && loop->spaces[LOOP_SPACE_BACK].used_count > 0; i++)
+        loop_turn(loop, LP_WHEEL_TICK_MS);
+    LP_ASSERT(loop->spaces[LOOP_SPACE_BACK].used_count == 0);
+    loop_deinit(loop);
+}
+
+static int finish(struct process *process)
+{
+    stop_control(process);
+    join_workers(process);
+    lp_log(LP_LOG_INFO, "stopped: drained in %llu ms, %u connections cut",
+           (unsigned long long)(lp_clock_ms() - process->drain_began_ms), process->cut_count);
+    free_everything(process);
+    return process->cut_count == 0 ? 0 : 1;
+}
+
+static bool prepare(struct process *process, struct lp_config *config, struct lp_err *err)
+{
+    struct snapshot *snapshot = NULL;
+    bool must_wait;
+
+    if (!snapshot_build(&snapshot, config, err))
+        return false;
+    process->workers_count = config->workers != 0 ? config->workers : count_quota(count_cpus());
+    registry_init(&process->registry, process->workers_count);
+    process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
+    process->access_log.rings =
+        lp_alloc(process->workers_count * sizeof(*process->access_log.rings));
+    if (!limits_apply(process, config, err) || !start_control(process, err) ||
+        !process_open_endpoints(process, config, &must_wait, err) || !start_workers(process, err))
+        return false;
+    if (!access_log_init(&process->access_log, &process->loop, process->shared.log_fd,
+                         process->access_log.rings, process->workers_count) ||
+        !access_log_open(&process->access_log, config->log.access_to, err))
+        return false;
+    lp_log_set_level(config->log.level);
+    uint32_t longest_ms = 0;
+    for (uint32_t i = 0; i < config->pools_count; i++)
+        if (config->pools[i].check.timeout_ms > longest_ms)
+            longest_ms = config->pools[i].check.timeout_ms;
+    process->ready_at_latest_ms = process->loop.now_ms + longest_ms + LP_WHEEL_TICK_MS;
+    process_publish(process, snapshot);
+    return true;
+}
+
+static int run(const char *path, const char *text)
+{
+    struct process *process = lp_alloc_lines(sizeof(*process));
+    struct lp_config_report report = {0};
+    struct lp_config *config = NULL;
+    struct lp_err err = {0};
+
+#ifdef LP_DEBUG
+    uint32_t descriptors_before = count_descriptors();
+#endif
+    process->path = path;
+    process->text = text;
+    lp_list_init(&process->endpoints);
+    lp_list_init(&process->snapshots);
+    lp_list_init(&process->checks);
+    bool ok = text != NULL ? lp_config_parse(&config, &report, path, lp_slice_of(text))
+                           : lp_config_load(&config, &report, path);
+    if (report.text_size > 0)
+        fputs(report.text, stderr);
+    lp_config_report_deinit(&report);
+    if (!ok)
+        return 1;
+    if (!prepare(process, config, &err)) {
+        lp_log(LP_LOG_ERROR, "%s", err.text);
+        fflush(NULL);
+        _exit(1); /* threads may have started; nothing was served yet */
+    }
+    loop_timer_set(&process->loop, &process->housekeeping,
+                   process->loop.now_ms + LP_WHEEL_TICK_MS);
+    loop_run(&process->loop);
+    if (!process->is_ready)
+        _exit(0); /* asked to stop before it began */
+    int status = finish(process);
+#ifdef LP_DEBUG
+    report_leftovers(&process->leftovers, descriptors_before);
+#endif
+    lp_free(process);
+    return status;
+}
+
+int lp_lb_run(const char *path)
+{
+    return run(path, NULL);
+}
+
+int lp_lb_run_text(const char *name, const char *text)
+{
+    return run(name, text);
+}

@@ -1,0 +1,86 @@
+/* process: everything that hangs on one running limpet, seen from its control thread.
+ *
+ * The control thread is the main thread. It owns the run-time objects (pools, servers, endpoints,
+ * snapshots), hears signals, runs the checks and writes the access log. Workers learn of changes
+ * through struct shared and a wake-up. */
+#ifndef LP_LB_OPS_PROCESS_H
+#define LP_LB_OPS_PROCESS_H
+
+#include "lb/ops/access_log.h"
+#include "lb/proxy/worker.h"
+
+/* The result of reading a configuration on the helper thread. */
+struct reload {
+    pthread_t thread;
+    bool is_running, is_wanted_again, is_ready;
+    struct snapshot *snapshot; /* NULL: refused */
+    char moved[512];           /* which share of which pool's keys moves */
+    struct lp_config_report report;
+    struct lp_err err;
+    struct loop_source done; /* an eventfd */
+    uint64_t done_count;
+};
+
+struct process {
+    struct loop loop; /* first */
+    struct shared shared;
+    const char *path, *text; /* text NULL: read from path */
+    struct worker *workers;
+    uint32_t workers_count;
+    struct registry registry;
+    struct lp_list endpoints, snapshots;
+    struct snapshot *snapshot; /* the newest */
+    uint32_t generation;
+    struct reload reload;
+    char reload_line[1024]; /* waits until every worker has the new snapshot */
+    struct access_log access_log;
+    struct lp_list checks;
+    struct check_pending {
+        uint32_t without_result, in_flight;
+    } checks_pending;
+    bool is_ready; /* workers accept */
+    uint64_t ready_at_latest_ms;
+    uint64_t drain_began_ms;
+    uint32_t cut_count;
+    bool was_asked_to_stop;
+    struct leftovers leftovers; /* of all workers, when they have ended */
+    struct loop_timer housekeeping, drain_timer;
+    struct loop_source signals, wake;
+    uint64_t wake_count;
+    char signal_info[128]; /* struct signalfd_siginfo */
+};
+
+static inline struct process *process_of(struct loop *loop)
+{
+    return lp_container_of(loop, struct process, loop);
+}
+
+/* snapshots.c: publishing. */
+/* Opens the addresses that are new. False: nothing was changed; with *must_wait an address is
+ * still being let go of, so try again soon. */
+bool process_open_endpoints(struct process *process, const struct lp_config *config,
+                            bool *must_wait, struct lp_err *err);
+/* Takes the snapshot and makes it the newest; workers see it with process_tell_workers(). Gives how many connections will
+ * close because their server is not listed any more. */
+uint32_t process_publish(struct process *process, struct snapshot *snapshot);
+void process_tell_workers(struct process *process);
+bool process_is_adopted(const struct process *process);
+/* Frees snapshots, servers and endpoints that nobody needs. */
+void process_sweep(struct process *process);
+uint32_t process_live_snapshots(const struct process *process);
+
+/* reload.c */
+bool reload_init(struct process *process);
+void reload_begin(struct process *process);
+void reload_continue(struct process *process); /* from housekeeping: what had to wait */
+void reload_deinit(struct process *process);
+
+/* drain.c */
+void drain_begin(struct process *process);
+void drain_hurry(struct process *process);
+
+/* limits.c */
+bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err);
+uint64_t limits_memory(const struct lp_config *config);
+
+#endif

@@ -1,0 +1,234 @@
+/* Pools at run time: found or created by name when a snapshot is bound, freed when nothing needs
+ * them. Which server a request gets is decided in pick.c. */
+#include "lb/pool/pool.h"
+
+#include <string.h>
+
+void registry_init(struct registry *registry, uint32_t workers_count)
+{
+    lp_list_init(&registry->pools);
+    registry->workers_count = workers_count;
+}
+
+static struct pool *find_pool(const struct registry *registry, struct lp_slice name)
+{
+    LP_LIST_EACH (link, &registry->pools) {
+        struct pool *pool = lp_container_of(link, struct pool, link);
+        if (lp_slice_equal(lp_slice_of(pool->name), name))
+            return pool;
+    }
+    return NULL;
+}
+
+static struct pool *create_pool(struct registry *registry, struct lp_slice name)
+{
+    struct pool *pool = lp_alloc(sizeof(*pool));
+
+    pool->name = lp_alloc(name.size + 1);
+    memcpy(pool->name, name.data, name.size);
+    lp_list_init(&pool->servers);
+    lp_list_push_back(&registry->pools, &pool->link);
+    return pool;
+}
+
+static void destroy_pool(struct pool *pool)
+{
+    while (pool->policies != NULL) {
+        struct policy *policy = pool->policies;
+        pool->policies = policy->next;
+        lp_free(policy);
+    }
+    lp_list_remove(&pool->link);
+    lp_free(pool->name);
+    lp_free(pool);
+}
+
+uint32_t registry_sweep(struct registry *registry, bool force)
+{
+    uint32_t draining_count = 0;
+
+    LP_LIST_EACH (pool_link, &registry->pools) {
+        struct pool *pool = lp_container_of(pool_link, struct pool, link);
+        LP_LIST_EACH (link, &pool->servers) {
+            struct server *server = lp_container_of(link, struct server, link);
+            if (server->snapshots_count == 0 && (force || server_connections(server) == 0))
+                server_destroy(server);
+            else if (!server->is_listed)
+                draining_count++;
+        }
+        if (pool->snapshots_count == 0 && lp_list_is_empty(&pool->servers))
+            destroy_pool(pool);
+    }
+    return draining_count;
+}
+
+static void set(_Atomic uint32_t *member, uint32_t value)
+{
+    atomic_store_explicit(member, value, memory_order_relaxed);
+}
+
+static void set_policy(struct policy *policy, const struct lp_cfg_timeouts *timeouts)
+{
+    set(&policy->body_ms, timeouts->body);
+    set(&policy->connect_ms, timeouts->connect);
+    set(&policy->response_ms, timeouts->response);
+    set(&policy->stream_idle_ms, timeouts->stream_idle);
+    set(&policy->half_closed_ms, timeouts->half_closed);
+    set(&policy->stalled_ms, timeouts->stalled);
+    set(&policy->linger_ms, timeouts->linger);
+}
+
+static bool policy_says(const struct policy *policy, const struct lp_cfg_timeouts *timeouts)
+{
+    return policy->body_ms == timeouts->body && policy->connect_ms == timeouts->connect &&
+           policy->response_ms == timeouts->response &&
+           policy->stream_idle_ms == timeouts->stream_idle &&
+           policy->half_closed_ms == timeouts->half_closed &&
+           policy->stalled_ms == timeouts->stalled && policy->linger_ms == timeouts->linger;
+}
+
+struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route)
+{
+    if (!route->has_own_timeouts)
+        return &pool->policy;
+    for (struct policy *policy = pool->policies; policy != NULL; policy = policy->next)
+        if (policy_says(policy, &route->timeouts))
+            return policy;
+    struct policy *policy = lp_alloc(sizeof(*policy));
+    set_policy(policy, &route->timeouts);
+    policy->next = pool->policies;
+    pool->policies = policy;
+    return policy;
+}
+
+void pool_update(struct pool *pool, const struct lp_cfg_pool *config)
+{
+    set_policy(&pool->policy, &config->timeouts);
+    set(&pool->drain_deadline_ms, config->drain.deadline_ms);
+    set(&pool->drain_spread_percent, config->drain.spread_percent);
+    set(&pool->drain_close_code, config->drain.close_code);
+    set(&pool->keep_alive_idle, config->keep_alive_idle);
+    set(&pool->keep_alive_timeout_ms, config->keep_alive_timeout_ms);
+}
+
+/* Smooth weighted round robin (as nginx has it): each turn every server gains its weight, the
+ * greatest has the turn and loses the sum. Written out once, so that a turn is one counter. */
+#define TURNS_MAX 65536u
+
+static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static void build_turns(struct pool_view *view, struct lp_arena *arena)
+{
+    const struct lp_cfg_pool *config = view->config;
+    uint64_t divisor = 0, sum = 0;
+
+    for (uint32_t i = 0; i < config->servers_count; i++) {
+        divisor = greatest_common_divisor(divisor, config->servers[i].weight);
+        sum += config->servers[i].weight;
+    }
+    /* Weights whose sum is above TURNS_MAX even without their common divisor are rounded. */
+    uint64_t shrink = sum / divisor > TURNS_MAX ? (sum / divisor + TURNS_MAX - 1) / TURNS_MAX : 1;
+    int64_t *weights = lp_alloc(2 * config->servers_count * sizeof(*weights));
+    int64_t *gained = weights + config->servers_count, total = 0;
+    for (uint32_t i = 0; i < config->servers_count; i++) {
+        uint64_t weight = config->servers[i].weight / divisor;
+        weights[i] = (int64_t)(weight / shrink + (weight > 0 && weight < shrink));
+        total += weights[i];
+    }
+    view->turns = LP_ARENA_ARRAY(arena, uint16_t, (size_t)total);
+    view->turns_count = (uint32_t)total;
+    for (uint32_t turn = 0; turn < view->turns_count; turn++) {
+        uint32_t best = 0;
+        for (uint32_t i = 0; i < config->servers_count; i++) {
+            gained[i] += weights[i];
+            if (gained[i] > gained[best])
+                best = i;
+        }
+        gained[best] -= total;
+        view->turns[turn] = (uint16_t)best;
+    }
+    lp_free(weights);
+}
+
+bool pool_view_build(struct pool_view *view, const struct lp_cfg_pool *config,
+                     struct lp_arena *arena, struct lp_err *err)
+{
+    struct lp_hash_member *members = lp_alloc(config->servers_count * sizeof(*members));
+
+    *view = (struct pool_view){.config = config};
+    for (uint32_t i = 0; i < config->servers_count; i++)
+        members[i] = (struct lp_hash_member){.id = config->servers[i].id,
+                                             .weight = config->servers[i].weight * 256};
+    bool ok = lp_hash_build(&view->table, members, config->servers_count, config->seed, err);
+    lp_free(members);
+    if (ok && config->balance == LP_BALANCE_ROUND_ROBIN)
+        build_turns(view, arena);
+    return ok;
+}
+
+static struct server *find_server(struct pool *pool, const struct lp_cfg_server *config)
+{
+    LP_LIST_EACH (link, &pool->servers) {
+        struct server *server = lp_container_of(link, struct server, link);
+        if (lp_slice_equal(lp_slice_of(server->name), config->name) &&
+            lp_addr_equal(&server->address, &config->address))
+            return server;
+    }
+    return NULL;
+}
+
+void pool_view_bind(struct pool_view *view, struct registry *registry, struct lp_arena *arena)
+{
+    const struct lp_cfg_pool *config = view->config;
+    struct pool *pool = find_pool(registry, config->name);
+
+    if (pool == NULL)
+        pool = create_pool(registry, config->name);
+    view->pool = pool;
+    pool->snapshots_count++;
+    view->servers = LP_ARENA_ARRAY(arena, struct server *, config->servers_count);
+    /* Files usually list servers in the same order again: go on behind the last one found. */
+    struct lp_list *hint = pool->servers.next;
+    for (uint32_t i = 0; i < config->servers_count; i++) {
+        const struct lp_cfg_server *wanted = &config->servers[i];
+        struct server *server = NULL;
+        if (hint != &pool->servers) {
+            server = lp_container_of(hint, struct server, link);
+            if (!lp_slice_equal(lp_slice_of(server->name), wanted->name) ||
+                !lp_addr_equal(&server->address, &wanted->address))
+                server = find_server(pool, wanted);
+        }
+        if (server == NULL) {
+            server = server_create(pool, wanted->name, &wanted->address, registry->workers_count);
+            lp_list_push_back(&pool->servers, &server->link);
+        }
+        hint = server->link.next;
+        server->snapshots_count++;
+        view->servers[i] = server;
+    }
+}
+
+void pool_view_unbind(struct pool_view *view)
+{
+    if (view->pool == NULL)
+        return;
+    for (uint32_t i = 0; i < view->config->servers_count; i++)
+        view->servers[i]->snapshots_count--;
+    view->pool->snapshots_count--;
+    view->pool = NULL;
+}
+
+void pool_view_deinit(struct pool_view *view)
+{
+    if (view->table != NULL)
+        lp_hash_destroy(view->table);
+    view->table = NULL;
+}

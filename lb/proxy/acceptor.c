@@ -1,0 +1,176 @@
+/* One worker's listening sockets: opening with a snapshot, pausing when descriptors are out, and
+ * letting go without losing a client that is already in the queue. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lb/proxy/session.h"
+
+#define REFUSE_MS 200u /* handshakes under way when the SYN filter was attached end in this time */
+
+static void accept_more(struct worker *worker, struct acceptor *acceptor)
+{
+    acceptor->source.ops_inflight++;
+    uring_accept(worker->loop.uring, acceptor->source.name, acceptor->source.fd);
+}
+
+/* The queue is empty and nothing is in flight: the socket goes. */
+static void close_acceptor(struct worker *worker, struct acceptor *acceptor)
+{
+    int fd;
+
+    fcntl(acceptor->source.fd, F_SETFL, O_NONBLOCK);
+    while ((fd = accept4(acceptor->source.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        session_begin(worker, acceptor, fd);
+    close(acceptor->source.fd);
+    acceptor->endpoint->fds[worker->index] = -1;
+    atomic_fetch_sub_explicit(&acceptor->endpoint->workers_accepting, 1, memory_order_release);
+    acceptor->endpoint = NULL;
+    acceptor->state = ACCEPTOR_CLOSED;
+    loop_remove_source(&worker->loop, &acceptor->source);
+    acceptor->listener = NULL;
+    sessions_leave(worker, acceptor);
+    if (acceptor->kept != NULL)
+        worker_drop_snapshot(worker, acceptor->kept);
+    acceptor->kept = NULL;
+    acceptor_put_session(worker, acceptor);
+}
+
+static void on_timer(struct loop *loop, struct loop_timer *timer)
+{
+    struct acceptor *acceptor = lp_container_of(timer, struct acceptor, timer);
+    struct worker *worker = worker_of(loop);
+
+    if (acceptor->state == ACCEPTOR_OPEN) {
+        if (acceptor->source.ops_inflight == 0)
+            accept_more(worker, acceptor); /* descriptors were out a moment ago */
+    } else if (acceptor->state == ACCEPTOR_REFUSING) {
+        acceptor->state = ACCEPTOR_EMPTYING;
+        if (acceptor->source.ops_inflight == 0)
+            close_acceptor(worker, acceptor);
+        else {
+            acceptor->source.ops_inflight++;
+            uring_cancel(loop->uring, acceptor->source.name, URING_ACCEPT);
+        }
+    }
+}
+
+static void on_event(struct loop *loop, struct loop_source *source, const struct uring_event *event)
+{
+    struct acceptor *acceptor = lp_container_of(source, struct acceptor, source);
+    struct worker *worker = worker_of(loop);
+
+    if (event->op == URING_ACCEPT && event->result >= 0)
+        session_begin(worker, acceptor, event->result);
+    if (source->ops_inflight > 0)
+        return;
+    if (acceptor->state == ACCEPTOR_EMPTYING)
+        close_acceptor(worker, acceptor);
+    else if (event->result >= 0 || event->result == -ECONNABORTED)
+        accept_more(worker, acceptor); /* a multishot may end at any time */
+    else
+        loop_timer_set(loop, &acceptor->timer, loop->now_ms + LP_WHEEL_TICK_MS);
+}
+
+static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
+                          const struct snap_listener *listener)
+{
+    struct acceptor *acceptor = lp_alloc(sizeof(*acceptor));
+
+    *acceptor = (struct acceptor){
+        .source = {.on_event = on_event, .fd = endpoint->fds[worker->index]},
+        .timer = {.fire = on_timer},
+        .endpoint = endpoint,
+        .listener = listener,
+        .sessions_count = 1, /* the acceptor's own, until it is closed */
+        .state = ACCEPTOR_OPEN};
+    lp_timer_init(&acceptor->timer.timer);
+    lp_list_push_back(&worker->acceptors, &acceptor->link);
+    atomic_fetch_add_explicit(&endpoint->workers_accepting, 1, memory_order_relaxed);
+    if (!loop_add_source(&worker->loop, &acceptor->source))
+        LP_ASSERT(!"the configuration holds fewer listeners than a loop has sources");
+    accept_more(worker, acceptor);
+}
+
+static struct acceptor *find_acceptor(const struct worker *worker, const struct endpoint *endpoint)
+{
+    LP_LIST_EACH (link, &worker->acceptors) {
+        struct acceptor *acceptor = lp_container_of(link, struct acceptor, link);
+        if (acceptor->endpoint == endpoint)
+            return acceptor;
+    }
+    return NULL;
+}
+
+/* The order of letting go: no new handshakes, those under way end, the queue is emptied. Closing at
+ * once would reset clients that the kernel has accepted for us. */
+static void begin_removal(struct worker *worker, struct acceptor *acceptor)
+{
+    if (acceptor->state != ACCEPTOR_OPEN)
+        return;
+    acceptor->state = ACCEPTOR_REFUSING;
+    endpoint_refuse_new(acceptor->source.fd);
+    loop_timer_set(&worker->loop, &acceptor->timer, worker->loop.now_ms + REFUSE_MS);
+}
+
+/* Is it listed by the newest snapshot? Then its listener is that snapshot's. */
+static void find_listener(struct worker *worker, struct acceptor *acceptor)
+{
+    const struct snapshot *snapshot = worker->snapshot->snapshot;
+
+    acceptor->listener = NULL;
+    for (uint32_t i = 0; i < snapshot->config->listeners_count; i++)
+        for (uint32_t b = 0; b < snapshot->listeners[i].config->binds_count; b++)
+            if (snapshot->listeners[i].endpoints[b] == acceptor->endpoint)
+                acceptor->listener = &snapshot->listeners[i];
+}
+
+void acceptors_update(struct worker *worker, struct snapshot_ref *old)
+{
+    const struct snapshot *snapshot = worker->snapshot->snapshot;
+
+    LP_LIST_EACH (link, &worker->acceptors) {
+        struct acceptor *acceptor = lp_container_of(link, struct acceptor, link);
+        const struct snap_listener *before = acceptor->listener;
+        if (acceptor->state != ACCEPTOR_OPEN)
+            continue;
+        find_listener(worker, acceptor);
+        if (acceptor->listener == NULL) {
+            acceptor->listener = before;
+            acceptor->kept = worker_use_snapshot(old);
+            begin_removal(worker, acceptor);
+        }
+    }
+    for (uint32_t i = 0; i < snapshot->config->listeners_count; i++) {
+        const struct snap_listener *listener = &snapshot->listeners[i];
+        for (uint32_t b = 0; b < listener->config->binds_count; b++)
+            if (find_acceptor(worker, listener->endpoints[b]) == NULL)
+                open_acceptor(worker, listener->endpoints[b], listener);
+    }
+}
+
+void acceptors_stop(struct worker *worker)
+{
+    LP_LIST_EACH (link, &worker->acceptors)
+        begin_removal(worker, lp_container_of(link, struct acceptor, link));
+}
+
+void acceptor_put_session(struct worker *worker, struct acceptor *acceptor)
+{
+    if (--acceptor->sessions_count > 0)
+        return;
+    LP_ASSERT(acceptor->state == ACCEPTOR_CLOSED);
+    loop_timer_stop(&worker->loop, &acceptor->timer);
+    lp_list_remove(&acceptor->link);
+    lp_free(acceptor);
+}
+
+bool acceptors_are_closed(const struct worker *worker)
+{
+    LP_LIST_EACH (link, &worker->acceptors)
+        if (lp_container_of(link, struct acceptor, link)->state != ACCEPTOR_CLOSED)
+            return false;
+    return true;
+}

@@ -1,0 +1,253 @@
+/* Server connections: opened for a stream, kept idle for the next one, closed. */
+#include "lb/proxy/back.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Requests that may not be sent twice do not take a connection that was idle for longer: the
+ * server may be closing it at this moment. */
+#define FRESH_MS 1000u
+
+static void on_connect(struct loop *loop, struct conn *conn, int error);
+static void on_recv(struct loop *loop, struct conn *conn, int error);
+static void on_sent(struct loop *loop, struct conn *conn, int error);
+static void on_timer(struct loop *loop, struct conn *conn);
+static void on_released(struct loop *loop, struct conn *conn);
+
+static const struct conn_ops back_ops = {.on_connect = on_connect,
+                                         .on_recv = on_recv,
+                                         .on_sent = on_sent,
+                                         .on_timer = on_timer,
+                                         .on_released = on_released};
+
+static struct server_cell *cell_of(struct worker *worker, struct server *server)
+{
+    return &server->cells[worker->index];
+}
+
+static int open_socket(const struct lp_addr *address)
+{
+    const int on = 1;
+    int fd = socket(address->as.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && address->as.any.sa_family != AF_UNIX) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    }
+    return fd;
+}
+
+struct back *back_connect(struct worker *worker, struct stream *stream)
+{
+    struct server *server = stream->server;
+    struct lp_pool_name name;
+    int fd = open_socket(&server->address);
+
+    if (fd < 0)
+        return NULL;
+    struct back *back = lp_pool_get(&worker->loop.spaces[LOOP_SPACE_BACK], &name);
+    if (back == NULL) {
+        close(fd);
+        errno = ENOMEM;
+        return NULL;
+    }
+    back->server = server;
+    back->stream = stream;
+    back->since_ms = (uint32_t)worker->loop.now_ms;
+    lp_list_init(&back->link);
+    atomic_fetch_add_explicit(&cell_of(worker, server)->connections_count, 1,
+                              memory_order_relaxed);
+    conn_connect(&worker->loop, &back->conn, LOOP_SPACE_BACK, name, fd, &back_ops,
+                 &server->address);
+    conn_set_timer(&worker->loop, &back->conn,
+                   worker->loop.now_ms + policy_ms(&stream->policy->connect_ms));
+    return back;
+}
+
+struct back *back_reuse(struct worker *worker, struct stream *stream)
+{
+    struct server_cell *cell = cell_of(worker, stream->server);
+
+    if (lp_list_is_empty(&cell->idle))
+        return NULL;
+    struct back *back = lp_container_of(cell->idle.next, struct back, link);
+    uint32_t idle_ms = (uint32_t)worker->loop.now_ms - back->since_ms;
+    bool may_repeat = stream_has(stream, STREAM_IDEMPOTENT) && stream->class == CLASS_HTTP;
+    if (idle_ms >= back->idle_max_ms || (idle_ms > FRESH_MS && !may_repeat))
+        return NULL;
+    lp_list_remove(&back->link);
+    cell->idle_count--;
+    back->stream = stream;
+    back->was_reused = true;
+    back->since_ms = (uint32_t)worker->loop.now_ms;
+    return back;
+}
+
+void back_release(struct worker *worker, struct back *back, bool may_keep,
+                  uint32_t keep_alive_seconds)
+{
+    struct server_cell *cell = cell_of(worker, back->server);
+    const struct pool *pool = back->server->pool;
+
+    back->stream = NULL;
+    if (!may_keep || back->conn.state != CONN_OPEN || conn_is_eof(&back->conn) ||
+        back->conn.in.size > 0 || !conn_has_sent_all(&back->conn) ||
+        worker->drain_phase == DRAIN_CUTTING) {
+        conn_abort(&worker->loop, &back->conn);
+        return;
+    }
+    uint32_t idle_max = (policy_ms(&pool->keep_alive_idle) + worker->workers_count - 1) /
+                        worker->workers_count;
+    back->idle_max_ms = policy_ms(&pool->keep_alive_timeout_ms);
+    /* A second less than the server says, so that it does not close in our hands. */
+    if (keep_alive_seconds != UINT32_MAX) {
+        uint64_t theirs_ms = keep_alive_seconds > 0 ? ((uint64_t)keep_alive_seconds - 1) * 1000 : 0;
+        if (theirs_ms < back->idle_max_ms)
+            back->idle_max_ms = (uint32_t)theirs_ms;
+    }
+    if (cell->idle_count >= idle_max || back->idle_max_ms == 0 ||
+        atomic_load_explicit(&back->server->drain_began_ms, memory_order_relaxed) != 0) {
+        conn_abort(&worker->loop, &back->conn);
+        return;
+    }
+    back->since_ms = (uint32_t)worker->loop.now_ms;
+    lp_list_push_front(&cell->idle, &back->link);
+    cell->idle_count++;
+    conn_set_timer(&worker->loop, &back->conn, worker->loop.now_ms + back->idle_max_ms);
+    conn_want(&worker->loop, &back->conn, 0); /* its end, or what it has no right to say */
+}
+
+void back_end_politely(struct worker *worker, struct back *back)
+{
+    struct policy *policy = back->stream != NULL ? back->stream->policy : &back->server->pool->policy;
+
+    back->stream = NULL;
+    conn_end_politely(&worker->loop, &back->conn,
+                      policy_ms(&policy->linger_ms), policy_ms(&policy->stalled_ms));
+}
+
+static void drop_idle(struct worker *worker, struct back *back)
+{
+    lp_list_remove(&back->link);
+    cell_of(worker, back->server)->idle_count--;
+    conn_abort(&worker->loop, &back->conn);
+}
+
+void backs_close_idle(struct worker *worker, struct server *server)
+{
+    struct server_cell *cell = cell_of(worker, server);
+
+    while (!lp_list_is_empty(&cell->idle))
+        drop_idle(worker, lp_container_of(cell->idle.next, struct back, link));
+}
+
+/* --- completions --- */
+
+static void on_connect(struct loop *loop, struct conn *conn, int error)
+{
+    struct back *back = back_of(conn);
+    struct stream *stream = back->stream;
+    struct worker *worker = worker_of(loop);
+
+    if (error == 0) {
+        stream_on_connected(worker, stream);
+        return;
+    }
+    stream->back = NULL;
+    back->stream = NULL;
+    conn_abort(loop, conn);
+    stream_on_connect_failed(worker, stream, false);
+}
+
+static enum end_reason reason_of(int error)
+{
+    return error == 0 || error == EPIPE ? END_SERVER_CLOSED : END_SERVER_RESET;
+}
+
+static void on_lost(struct worker *worker, struct stream *stream, int error)
+{
+    if (stream->state == STREAM_TUNNEL) {
+        stream_end(worker, stream, reason_of(error),
+                   stream->class == CLASS_TCP ? FRONT_RESET : FRONT_POLITE);
+        return;
+    }
+    if (stream->state == STREAM_EXCHANGE && stream_retry_reused(worker, stream))
+        return;
+    stream_fail(worker, stream, 502, reason_of(error));
+}
+
+static void on_recv(struct loop *loop, struct conn *conn, int error)
+{
+    struct back *back = back_of(conn);
+    struct worker *worker = worker_of(loop);
+    struct stream *stream = back->stream;
+
+    if (stream == NULL) {
+        /* Idle: closed by the server, or it speaks without being asked. Either way it goes. */
+        if (lp_list_is_linked(&back->link))
+            drop_idle(worker, back);
+        else
+            conn_abort(loop, conn);
+        return;
+    }
+    back->since_ms = (uint32_t)loop->now_ms;
+    if (error != 0) {
+        on_lost(worker, stream, error);
+        return;
+    }
+    stream_step(worker, stream);
+}
+
+static void on_sent(struct loop *loop, struct conn *conn, int error)
+{
+    struct back *back = back_of(conn);
+    struct worker *worker = worker_of(loop);
+
+    if (back->stream == NULL) {
+        if (error != 0 && lp_list_is_linked(&back->link))
+            drop_idle(worker, back);
+        return;
+    }
+    if (error == 0) {
+        back->since_ms = (uint32_t)loop->now_ms;
+        stream_step(worker, back->stream);
+        return;
+    }
+    /* The server takes no more, but it may have answered already: what it said comes first. */
+    if (back->stream->state == STREAM_EXCHANGE && (conn->flags & CONN_RECV_ARMED) != 0) {
+        back->stream->flags |= STREAM_SERVER_DEAF;
+        return;
+    }
+    on_lost(worker, back->stream, error);
+}
+
+static void on_timer(struct loop *loop, struct conn *conn)
+{
+    struct back *back = back_of(conn);
+    struct worker *worker = worker_of(loop);
+
+    if (back->stream != NULL) {
+        stream_on_back_timer(worker, back->stream);
+        return;
+    }
+    if (!lp_list_is_linked(&back->link))
+        return;
+    uint32_t idle_ms = (uint32_t)loop->now_ms - back->since_ms;
+    if (idle_ms >= back->idle_max_ms)
+        drop_idle(worker, back);
+    else
+        conn_set_timer(loop, conn, loop->now_ms + back->idle_max_ms - idle_ms);
+}
+
+static void on_released(struct loop *loop, struct conn *conn)
+{
+    struct back *back = back_of(conn);
+    struct worker *worker = worker_of(loop);
+
+    /* Release: the control thread may free the server when it sees no connection. */
+    atomic_fetch_sub_explicit(&cell_of(worker, back->server)->connections_count, 1,
+                              memory_order_release);
+    lp_pool_put(&loop->spaces[LOOP_SPACE_BACK], conn->name.slot);
+}

@@ -1,0 +1,314 @@
+/* Planned ends: a drain of the process or of a removed server gives each long-lived stream its turn
+ * and ends it in its own language. When a turn is, what is said, and how long anybody waits is
+ * decided here. */
+#include <string.h>
+
+#include "lb/proxy/back.h"
+
+/* --- turns --- */
+
+struct window {
+    uint64_t begins_ms, ends_ms;
+    uint16_t close_code;
+    enum end_reason reason;
+};
+
+static struct window window_of_process(const struct worker *worker)
+{
+    return (struct window){.begins_ms = worker->shared->spread_begins_ms,
+                           .ends_ms = worker->shared->spread_ends_ms,
+                           .close_code = worker->shared->drain_close_code,
+                           .reason = END_DRAIN};
+}
+
+static uint64_t drain_began(const struct server *server)
+{
+    return atomic_load_explicit(&server->drain_began_ms, memory_order_relaxed);
+}
+
+static struct window window_of_server(const struct server *server)
+{
+    const struct pool *pool = server->pool;
+    uint64_t length_ms = (uint64_t)policy_ms(&pool->drain_deadline_ms) *
+                         policy_ms(&pool->drain_spread_percent) / 100;
+
+    return (struct window){.begins_ms = drain_began(server),
+                           .ends_ms = drain_began(server) + length_ms,
+                           .close_code = (uint16_t)policy_ms(&pool->drain_close_code),
+                           .reason = END_SERVER_REMOVED};
+}
+
+uint64_t closing_deadline_ms(const struct stream *stream)
+{
+    const struct server *server = stream->server;
+    uint64_t began_ms = drain_began(server);
+
+    return began_ms == 0 ? UINT64_MAX : began_ms + policy_ms(&server->pool->drain_deadline_ms);
+}
+
+static void plan(struct worker *worker, struct stream *stream, const struct window *window,
+                 uint64_t at_ms)
+{
+    if (stream->closing != CLOSING_NONE ||
+        (stream->close_at_ms != 0 && stream->close_at_ms <= at_ms))
+        return;
+    stream->close_at_ms = at_ms;
+    stream->close_code = window->close_code;
+    stream->closing_reason = (uint8_t)window->reason;
+    conn_set_timer(&worker->loop, &stream->session->conn, at_ms);
+}
+
+/* Somewhere in what is left of the window. */
+static void plan_one(struct worker *worker, struct stream *stream, const struct window *window)
+{
+    uint64_t now_ms = worker->loop.now_ms;
+    uint64_t from_ms = now_ms > window->begins_ms ? now_ms : window->begins_ms;
+    uint64_t at_ms = from_ms;
+
+    if (window->ends_ms > from_ms)
+        at_ms += lp_random_fast() % (window->ends_ms - from_ms);
+    plan(worker, stream, window, at_ms);
+}
+
+void closing_plan(struct worker *worker, struct stream *stream)
+{
+    if (drain_began(stream->server) != 0) {
+        struct window window = window_of_server(stream->server);
+        plan_one(worker, stream, &window);
+    }
+    if (worker->drain_phase >= DRAIN_SPREADING) {
+        struct window window = window_of_process(worker);
+        plan_one(worker, stream, &window);
+    }
+}
+
+/* Streams of some servers, evenly spread in random order: the i-th of n has its turn within the
+ * i-th n-th of the window. */
+struct turns {
+    struct stream **streams;
+    uint32_t count, room;
+};
+
+static void collect(struct worker *worker, struct server *server, struct turns *turns)
+{
+    LP_LIST_EACH (link, &server->cells[worker->index].tunnels) {
+        if (turns->count == turns->room) {
+            turns->room = turns->room == 0 ? 256 : turns->room * 2;
+            turns->streams = lp_realloc(turns->streams, turns->room * sizeof(*turns->streams));
+        }
+        turns->streams[turns->count++] = lp_container_of(link, struct stream, link);
+    }
+}
+
+static void spread(struct worker *worker, struct turns *turns, const struct window *window)
+{
+    uint64_t length_ms = window->ends_ms - window->begins_ms;
+
+    for (uint32_t i = turns->count; i > 1; i--) {
+        uint32_t other = (uint32_t)(lp_random_fast() % i);
+        struct stream *swapped = turns->streams[i - 1];
+        turns->streams[i - 1] = turns->streams[other];
+        turns->streams[other] = swapped;
+    }
+    for (uint32_t i = 0; i < turns->count; i++) {
+        uint64_t jitter = lp_random_fast() % 1024;
+        uint64_t at_ms =
+            window->begins_ms + (length_ms * (i * 1024ull + jitter)) / (turns->count * 1024ull);
+        plan(worker, turns->streams[i], window, at_ms);
+    }
+    lp_free(turns->streams);
+}
+
+void closing_plan_server(struct worker *worker, struct server *server)
+{
+    struct turns turns = {0};
+    struct window window = window_of_server(server);
+
+    collect(worker, server, &turns);
+    uint32_t fresh_count = 0;
+    for (uint32_t i = 0; i < turns.count; i++)
+        if (turns.streams[i]->close_at_ms == 0)
+            turns.streams[fresh_count++] = turns.streams[i];
+    turns.count = fresh_count;
+    spread(worker, &turns, &window);
+}
+
+void closing_cancel_server(struct worker *worker, struct server *server)
+{
+    LP_LIST_EACH (link, &server->cells[worker->index].tunnels) {
+        struct stream *stream = lp_container_of(link, struct stream, link);
+        if (stream->closing == CLOSING_NONE && stream->closing_reason == END_SERVER_REMOVED)
+            stream->close_at_ms = 0;
+    }
+}
+
+void closing_plan_process(struct worker *worker)
+{
+    const struct snapshot *snapshot = worker->snapshot->snapshot;
+    struct window window = window_of_process(worker);
+    struct turns turns = {0};
+
+    for (uint32_t i = 0; i < snapshot->config->pools_count; i++)
+        for (uint32_t s = 0; s < snapshot->pools[i].config->servers_count; s++)
+            collect(worker, snapshot->pools[i].servers[s], &turns);
+    for (uint32_t i = 0; i < snapshot->drained_count; i++)
+        collect(worker, snapshot->drained[i], &turns);
+    spread(worker, &turns, &window);
+}
+
+/* --- a WebSocket's end --- */
+
+static bool has_said_close(const struct stream *stream)
+{
+    return ws_tracker_has_close(&stream->up.as.frames) ||
+           ws_tracker_has_close(&stream->down.as.frames);
+}
+
+static bool is_opaque(const struct stream *stream)
+{
+    return ws_tracker_is_opaque(&stream->down.as.frames) ||
+           ws_tracker_is_opaque(&stream->up.as.frames);
+}
+
+/* A Close frame of ours, to one side. False when there is no buffer for it. */
+static bool send_close(struct worker *worker, struct stream *stream, struct conn *to, bool is_masked)
+{
+    uint32_t buffer = uring_buffer_take(worker->loop.uring);
+
+    if (buffer == URING_NO_BUFFER)
+        return false;
+    char *place = uring_buffer_base(worker->loop.uring, buffer);
+    size_t size = ws_write_close(place, stream->close_code, LP_SLICE("going away"), is_masked);
+    stream_send(worker, stream, to, (struct piece){place, (uint32_t)size, buffer});
+    return true;
+}
+
+void closing_try_close_frame(struct worker *worker, struct stream *stream)
+{
+    struct conn *front = &stream->session->conn;
+
+    if (has_said_close(stream) || is_opaque(stream)) {
+        /* Nothing of ours may stand between their last frames; half_closed bounds the wait. */
+        stream->closing = CLOSING_NONE;
+        stream->close_at_ms = 0;
+        if (is_opaque(stream)) {
+            stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
+            return;
+        }
+        if (stream->half_closed_ms == 0)
+            stream->half_closed_ms = (uint32_t)worker->loop.now_ms | 1u;
+        stream_arm_timers(worker, stream);
+        return;
+    }
+    if (!ws_tracker_is_at_boundary(&stream->down.as.frames) || !conn_can_send(front) ||
+        (front->flags & (CONN_SHUT | CONN_SHUT_WANTED)) != 0 ||
+        !send_close(worker, stream, front, false))
+        return;
+    stream->closing = CLOSING_SENT;
+    stream->closing_ms = (uint32_t)worker->loop.now_ms;
+    stream_arm_timers(worker, stream);
+}
+
+/* The client's Close went to the server, or none came in time and the server hears ours. */
+void closing_finish(struct worker *worker, struct stream *stream)
+{
+    struct conn *back = &stream->back->conn;
+    const struct ws_tracker *up = &stream->up.as.frames;
+
+    if (!ws_tracker_has_close(up) && ws_tracker_is_at_boundary(up) && conn_can_send(back) &&
+        (back->flags & (CONN_SHUT | CONN_SHUT_WANTED)) == 0)
+        (void)send_close(worker, stream, back, true);
+    stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
+}
+
+/* --- an event stream's end --- */
+
+static bool events_may_end(const struct stream *stream)
+{
+    return http1_events_is_at_boundary(&stream->events) &&
+           (stream->down.body != HTTP1_BODY_CHUNKED || stream_has(stream, STREAM_STRIP_CHUNKS) ||
+            http1_chunked_is_at_boundary(&stream->down.as.chunked));
+}
+
+/* The complete body: a last chunk, or for the other framings our FIN. */
+void closing_end_events(struct worker *worker, struct stream *stream)
+{
+    struct conn *front = &stream->session->conn;
+    bool is_chunked =
+        stream->down.body == HTTP1_BODY_CHUNKED && !stream_has(stream, STREAM_STRIP_CHUNKS);
+
+    stream->closing = CLOSING_TAIL;
+    if (is_chunked && !conn_can_send(front))
+        return;
+    if (is_chunked)
+        stream_send(worker, stream, front, (struct piece){"0\r\n\r\n", 5, URING_NO_BUFFER});
+    stream->flags |= STREAM_DOWN_DONE;
+    stream->flags &= ~(uint32_t)(STREAM_CLIENT_KEEPS | STREAM_SERVER_KEEPS);
+}
+
+/* Reads up to the first place where chunk and event both end. Gives the bytes, or SIZE_MAX for a
+ * bad chunk. Content runs are stepped to their end, framing byte by byte: a boundary is never
+ * stepped over. */
+static size_t bytes_to_boundary(struct stream *stream, const char *data, size_t size)
+{
+    size_t at = 0;
+
+    if (stream->down.body != HTTP1_BODY_CHUNKED)
+        return http1_events_step(&stream->events, data, size, true);
+    while (at < size) {
+        struct http1_chunked *chunked = &stream->down.as.chunked;
+        size_t step = 1, used;
+        const char *why;
+        if (chunked->left > 0)
+            step = chunked->left < size - at ? (size_t)chunked->left : size - at;
+        enum http1_chunk chunk = http1_chunked_step(chunked, data + at, step, &used, &why);
+        if (chunk == HTTP1_CHUNK_BAD)
+            return SIZE_MAX;
+        if (chunk == HTTP1_CHUNK_DATA)
+            http1_events_step(&stream->events, data + at, used, false);
+        at += used;
+        if (chunk == HTTP1_CHUNK_DONE || events_may_end(stream))
+            break;
+    }
+    return at;
+}
+
+void closing_step_events(struct worker *worker, struct stream *stream)
+{
+    struct conn *back = &stream->back->conn;
+    size_t size = bytes_to_boundary(stream, back->in.data, back->in.size);
+
+    if (size == SIZE_MAX || stream_has(stream, STREAM_STRIP_CHUNKS)) {
+        stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
+        return;
+    }
+    if (stream->down.body == HTTP1_BODY_LENGTH && size >= stream->down.as.left)
+        size = (size_t)stream->down.as.left;
+    if (stream->down.body == HTTP1_BODY_LENGTH)
+        stream->down.as.left -= size;
+    stream->down.bytes += size;
+    if (size > 0)
+        stream_send(worker, stream, &stream->session->conn,
+                    conn_take(&worker->loop, back, (uint32_t)size));
+    if (events_may_end(stream))
+        closing_end_events(worker, stream);
+}
+
+/* --- the turn --- */
+
+void closing_begin(struct worker *worker, struct stream *stream)
+{
+    stream->closing = CLOSING_WANTED;
+    stream->closing_ms = (uint32_t)worker->loop.now_ms;
+    if (stream->class == CLASS_TCP) {
+        stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
+    } else if (stream->state == STREAM_TUNNEL) {
+        closing_try_close_frame(worker, stream);
+        if (stream->state == STREAM_TUNNEL)
+            tunnel_step(worker, stream);
+    } else {
+        if (events_may_end(stream))
+            closing_end_events(worker, stream);
+        exchange_step(worker, stream);
+    }
+}

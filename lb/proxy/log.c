@@ -1,0 +1,166 @@
+/* A stream's access log lines: collected from where the facts lie, formatted by
+ * lb/ops/access_line, handed to the control thread through the worker's ring. */
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lb/proxy/back.h"
+
+#define ID_FIELD "\r\nX-Request-ID: "
+
+static struct lp_slice until(struct lp_slice text, const char *end, size_t end_size)
+{
+    const char *found = memmem(text.data, text.size, end, end_size);
+    return (struct lp_slice){text.data, found == NULL ? text.size : (size_t)(found - text.data)};
+}
+
+static struct lp_slice behind(struct lp_slice text, size_t size)
+{
+    return (struct lp_slice){text.data + size, text.size - size};
+}
+
+static struct lp_slice find_id(struct lp_slice head)
+{
+    const char *found = memmem(head.data, head.size, ID_FIELD, sizeof(ID_FIELD) - 1);
+
+    if (found == NULL)
+        return (struct lp_slice){NULL, 0};
+    size_t at = (size_t)(found - head.data) + sizeof(ID_FIELD) - 1;
+    return until(behind(head, at), "\r\n", 2);
+}
+
+size_t log_head_size(const struct piece *head)
+{
+    struct lp_slice text = {head->data, head->size};
+    struct lp_slice id = find_id(text);
+
+    return id.size == 0 ? text.size : (size_t)(id.data + id.size - text.data);
+}
+
+/* The kept head begins with "METHOD TARGET HTTP/1.1\r\nHost: NAME\r\n". */
+static void read_head(struct access_line *line, const struct piece *head)
+{
+    struct lp_slice text = {head->data, head->size};
+
+    line->id = find_id(text);
+    line->method = until(text, " ", 1);
+    if (line->method.size == text.size)
+        return;
+    text = behind(text, line->method.size + 1);
+    struct lp_slice request_line = until(text, "\r\n", 2);
+    struct lp_slice target = until(request_line, " ", 1);
+    line->path = until(target, "?", 1);
+    if (line->path.size < target.size)
+        line->query = behind(target, line->path.size + 1);
+    if (request_line.size == text.size)
+        return;
+    text = behind(text, request_line.size + 2);
+    if (text.size > 6 && memcmp(text.data, "Host: ", 6) == 0)
+        line->host = until(behind(text, 6), "\r\n", 2);
+}
+
+static void read_places(struct access_line *line, const struct stream *stream)
+{
+    const struct snap_listener *listener = stream->session->acceptor->listener;
+
+    if (listener != NULL)
+        line->listener = listener->config->name;
+    if (stream->server != NULL) {
+        line->server = lp_slice_of(stream->server->name);
+        line->pool = lp_slice_of(stream->server->pool->name);
+    } else if (stream->route != NULL) {
+        line->pool = stream->route->pool->config->name;
+    }
+}
+
+static struct lp_slice client_text(const struct session *session, char out[LP_ADDR_TEXT_MAX])
+{
+    struct lp_addr peer = {.size = sizeof(peer.as.un)};
+
+    if (session->ip.family == 4) {
+        peer.as.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(session->port)};
+        memcpy(&peer.as.in.sin_addr, session->ip.bytes, 4);
+        peer.size = sizeof(peer.as.in);
+    } else if (session->ip.family == 6) {
+        peer.as.in6 =
+            (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(session->port)};
+        memcpy(&peer.as.in6.sin6_addr, session->ip.bytes, 16);
+        peer.size = sizeof(peer.as.in6);
+    } else {
+        return LP_SLICE("unix");
+    }
+    return (struct lp_slice){out, lp_addr_format(&peer, out)};
+}
+
+static void read_frames(struct access_line *line, const struct stream *stream)
+{
+    const struct ws_tracker *up = &stream->up.as.frames, *down = &stream->down.as.frames;
+
+    line->messages_in = up->messages;
+    line->messages_out = down->messages;
+    line->close_code = stream->closing == CLOSING_SENT ? stream->close_code
+                       : up->close_code != 0           ? up->close_code
+                                                       : down->close_code;
+}
+
+static const char *class_word(const struct stream *stream)
+{
+    static const char *const words[] = {[CLASS_HTTP] = "http",
+                                        [CLASS_WEBSOCKET] = "websocket",
+                                        [CLASS_SSE] = "sse",
+                                        [CLASS_TCP] = "tcp"};
+    return words[stream->class];
+}
+
+static void put(struct worker *worker, const struct access_line *line)
+{
+    char text[ACCESS_LINE_BYTES];
+    const uint64_t one = 1;
+    size_t size = access_line_write(&worker->access, text, sizeof(text), line);
+
+    if (log_ring_put(worker->log, text, size) &&
+        write(worker->shared->log_fd, &one, sizeof(one)) < 0)
+        lp_log(LP_LOG_ERROR, "cannot wake the control thread");
+}
+
+static uint64_t unix_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void stream_log(struct worker *worker, const struct stream *stream, bool is_start)
+{
+    struct access_line line;
+    char client[LP_ADDR_TEXT_MAX];
+
+    if (!worker->logs_access)
+        return;
+    access_line_init(&line);
+    line.unix_ms = unix_ms();
+    bool is_long = stream_has(stream, STREAM_LONG_LIVED);
+    line.event = is_start ? ACCESS_START : is_long ? ACCESS_END : ACCESS_REQUEST;
+    line.class = class_word(stream);
+    line.client = client_text(stream->session, client);
+    line.status = stream->status;
+    line.connect_ms = stream->connect_ms;
+    line.response_ms = stream->response_ms;
+    line.retries = stream->retries_count;
+    read_head(&line, &stream->head);
+    read_places(&line, stream);
+    if (!is_start) {
+        uint64_t age_ms = worker->loop.now_ms - stream->began_ms;
+        line.end = end_word((enum end_reason)stream->end_reason);
+        line.ended_by = end_whose((enum end_reason)stream->end_reason);
+        line.bytes_in = stream->up.bytes;
+        line.bytes_out = stream->down.bytes;
+        if (is_long)
+            line.age_ms = age_ms;
+        else
+            line.total_ms = age_ms;
+        if (stream->class == CLASS_WEBSOCKET && is_long)
+            read_frames(&line, stream);
+    }
+    put(worker, &line);
+}

@@ -1,0 +1,48 @@
+/* Unfinished heads in memory of exactly their size: a hundred slow clients cost what they sent. */
+#include <string.h>
+
+#include "lb/proxy/session.h"
+
+static size_t head_bytes(const struct http1_head *head)
+{
+    return offsetof(struct http1_head, fields) + head->fields_count * sizeof(head->fields[0]);
+}
+
+bool partial_save(struct partial **partial, const struct http1_head *head, struct lp_slice bytes)
+{
+    size_t head_size = head_bytes(head);
+    char *memory = lp_try_alloc(sizeof(struct partial) + head_size + bytes.size);
+
+    if (memory == NULL)
+        return false;
+    struct partial *saved = (struct partial *)(void *)memory;
+    saved->size = (uint32_t)bytes.size;
+    saved->head = (struct http1_head *)(void *)(memory + sizeof(*saved));
+    saved->bytes = memory + sizeof(*saved) + head_size;
+    memcpy(saved->head, head, head_size);
+    memcpy(saved->bytes, bytes.data, bytes.size);
+    partial_free(partial);
+    *partial = saved;
+    return true;
+}
+
+void partial_load(const struct partial *partial, struct http1_head *head)
+{
+    memcpy(head, partial->head, head_bytes(partial->head));
+}
+
+void partial_free(struct partial **partial)
+{
+    lp_free(*partial);
+    *partial = NULL;
+}
+
+void partial_join(struct loop *loop, const struct partial *partial, struct conn *conn)
+{
+    char *start = uring_buffer_base(loop->uring, conn->in.buffer) + LP_HEADROOM_BYTES;
+
+    LP_ASSERT(conn->in.data == start && partial->size + conn->in.size <= LP_BUF_SMALL_BYTES);
+    memmove(start + partial->size, start, conn->in.size);
+    memcpy(start, partial->bytes, partial->size);
+    conn->in.size += partial->size;
+}

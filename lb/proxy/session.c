@@ -1,0 +1,302 @@
+/* A client connection between its streams: accepted, counted, waiting for a head, read, closed.
+ * Start at session_begin(); the way goes on in stream.c. */
+#include "lb/proxy/session.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lb/proxy/stream.h"
+
+static void on_recv(struct loop *loop, struct conn *conn, int error);
+static void on_sent(struct loop *loop, struct conn *conn, int error);
+static void on_timer(struct loop *loop, struct conn *conn);
+static void on_released(struct loop *loop, struct conn *conn);
+
+static const struct conn_ops front_ops = {
+    .on_recv = on_recv, .on_sent = on_sent, .on_timer = on_timer, .on_released = on_released};
+
+/* --- accept --- */
+
+static void learn_peer(struct session *session)
+{
+    struct lp_addr peer = {.size = sizeof(peer.as)};
+
+    if (getpeername(session->conn.fd, &peer.as.any, &peer.size) == 0) {
+        session->ip = lp_addr_ip(&peer);
+        session->port = lp_addr_port(&peer);
+    }
+}
+
+/* Above the limit a client hears why, as long as the reserve of descriptors lasts. */
+static bool refuse_over_limit(struct worker *worker, struct session *session)
+{
+    struct shared *shared = worker->shared;
+    uint32_t count = atomic_fetch_add_explicit(&shared->sessions_count, 1, memory_order_relaxed);
+
+    if (LP_UNLIKELY(count >= shared->sessions_max)) {
+        bool is_http = session->acceptor->listener != NULL &&
+                       session->acceptor->listener->config->protocol == LP_PROTOCOL_HTTP;
+        if (is_http && count < shared->sessions_max + shared->sessions_reserve)
+            stream_begin_refusal(worker, session, 503, END_CONNECTION_LIMIT, NULL);
+        else
+            conn_reset(&worker->loop, &session->conn);
+        return true;
+    }
+    return false;
+}
+
+/* Its turn in a drain, should it be idle then. */
+static void schedule_close(void *object, void *context)
+{
+    struct session *session = object;
+    struct worker *worker = context;
+    const struct shared *shared = worker->shared;
+    uint64_t window_ms = shared->spread_ends_ms - shared->spread_begins_ms + 1;
+
+    if (session->conn.state != CONN_OPEN)
+        return;
+    session->close_at_ms = shared->spread_begins_ms + lp_random_fast() % window_ms;
+    if (session->stream == NULL && session->partial == NULL)
+        conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
+}
+
+void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
+{
+    struct lp_pool_name name;
+    struct session *session = lp_pool_get(&worker->loop.spaces[LOOP_SPACE_FRONT], &name);
+
+    if (session == NULL) {
+        close(fd);
+        return;
+    }
+    conn_open(&worker->loop, &session->conn, LOOP_SPACE_FRONT, name, fd, &front_ops);
+    session->acceptor = acceptor;
+    acceptor->sessions_count++;
+    learn_peer(session);
+    session->since_ms = (uint32_t)worker->loop.now_ms;
+    if (refuse_over_limit(worker, session))
+        return;
+    if (worker->drain_phase >= DRAIN_SPREADING)
+        schedule_close(session, worker); /* it was in the queue when the drain began */
+    const struct snap_listener *listener = acceptor->listener;
+    if (listener == NULL || worker->drain_phase == DRAIN_CUTTING) {
+        conn_abort(&worker->loop, &session->conn);
+        return;
+    }
+    if (listener->config->protocol == LP_PROTOCOL_TCP)
+        stream_begin_tcp(worker, session);
+    else
+        session_next(worker, session);
+}
+
+/* --- between two streams --- */
+
+bool session_must_close(const struct worker *worker, const struct session *session)
+{
+    return worker->drain_phase != DRAIN_NONE || session->acceptor->listener == NULL;
+}
+
+static const struct lp_cfg_timeouts *timeouts_of(const struct worker *worker,
+                                                 const struct session *session)
+{
+    const struct snap_listener *listener = session->acceptor->listener;
+    return listener != NULL ? &listener->config->timeouts : &worker_config(worker)->timeouts;
+}
+
+static void end_quietly(struct worker *worker, struct session *session)
+{
+    const struct lp_cfg_timeouts *timeouts = timeouts_of(worker, session);
+
+    partial_free(&session->partial);
+    conn_end_politely(&worker->loop, &session->conn, timeouts->linger, timeouts->stalled);
+}
+
+static void wait_for_bytes(struct worker *worker, struct session *session)
+{
+    const struct lp_cfg_timeouts *timeouts = timeouts_of(worker, session);
+    uint32_t wait_ms = session->partial != NULL ? timeouts->head : timeouts->keep_alive;
+
+    conn_set_timer(&worker->loop, &session->conn, worker->loop.now_ms + wait_ms);
+    if (session->close_at_ms != 0 && session->partial == NULL)
+        conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
+    conn_want(&worker->loop, &session->conn,
+              session->partial == NULL ? 0 : LP_BUF_SMALL_BYTES - session->partial->size);
+}
+
+static void keep_partial(struct worker *worker, struct session *session)
+{
+    struct conn *conn = &session->conn;
+
+    if (session->partial == NULL)
+        session->since_ms = (uint32_t)worker->loop.now_ms;
+    if (!partial_save(&session->partial, &worker->request_head,
+                      (struct lp_slice){conn->in.data, conn->in.size})) {
+        conn_abort(&worker->loop, conn);
+        return;
+    }
+    conn_consume(&worker->loop, conn, conn->in.size);
+    wait_for_bytes(worker, session);
+}
+
+static void read_head(struct worker *worker, struct session *session)
+{
+    const struct lp_config *config = worker_config(worker);
+    struct http1_head *head = &worker->request_head;
+    struct conn *conn = &session->conn;
+    const char *why = NULL;
+
+    if (session->partial != NULL) {
+        partial_load(session->partial, head);
+        partial_join(&worker->loop, session->partial, conn);
+    } else {
+        http1_head_init(head);
+    }
+    enum http1_outcome outcome =
+        http1_parse_request(head, conn->in.data, conn->in.size, config->limits.head,
+                            config->limits.headers, &why);
+    if (outcome == HTTP1_MORE) {
+        keep_partial(worker, session);
+        return;
+    }
+    partial_free(&session->partial);
+    switch (outcome) {
+    case HTTP1_DONE:
+        stream_begin_request(worker, session);
+        return;
+    case HTTP1_TOO_LARGE:
+        stream_begin_refusal(worker, session, 431, END_HEAD_TOO_LARGE, why);
+        return;
+    case HTTP1_BAD_VERSION:
+        stream_begin_refusal(worker, session, 505, END_BAD_REQUEST, why);
+        return;
+    case HTTP1_BAD:
+    case HTTP1_MORE:
+        stream_begin_refusal(worker, session, 400, END_BAD_REQUEST, why);
+        return;
+    }
+}
+
+void session_next(struct worker *worker, struct session *session)
+{
+    LP_ASSERT(session->stream == NULL);
+    session->since_ms = (uint32_t)worker->loop.now_ms;
+    if (session->conn.in.size > 0)
+        read_head(worker, session);
+    else if (conn_is_eof(&session->conn))
+        end_quietly(worker, session);
+    else
+        wait_for_bytes(worker, session);
+}
+
+/* --- completions --- */
+
+static void on_recv(struct loop *loop, struct conn *conn, int error)
+{
+    struct session *session = session_of(conn);
+    struct worker *worker = worker_of(loop);
+
+    if (session->stream != NULL) {
+        stream_on_front_recv(worker, session->stream, error);
+        return;
+    }
+    if (error != 0)
+        conn_abort(loop, conn);
+    else if (conn->in.size > 0)
+        read_head(worker, session);
+    else
+        end_quietly(worker, session);
+}
+
+static void on_sent(struct loop *loop, struct conn *conn, int error)
+{
+    struct session *session = session_of(conn);
+
+    if (session->stream != NULL)
+        stream_on_front_sent(worker_of(loop), session->stream, error);
+    else if (error != 0)
+        conn_abort(loop, conn);
+}
+
+static void on_timer(struct loop *loop, struct conn *conn)
+{
+    struct session *session = session_of(conn);
+    struct worker *worker = worker_of(loop);
+
+    if (session->stream != NULL) {
+        stream_on_front_timer(worker, session->stream);
+        return;
+    }
+    const struct lp_cfg_timeouts *timeouts = timeouts_of(worker, session);
+    bool has_begun = session->partial != NULL;
+    uint32_t waited_ms = (uint32_t)loop->now_ms - session->since_ms;
+    uint32_t limit_ms = has_begun ? timeouts->head : timeouts->keep_alive;
+    if (waited_ms >= limit_ms && has_begun) {
+        partial_free(&session->partial);
+        stream_begin_refusal(worker, session, 408, END_HEAD_TIMEOUT, NULL);
+    } else if (waited_ms >= limit_ms ||
+               (!has_begun && session->close_at_ms != 0 && loop->now_ms >= session->close_at_ms)) {
+        end_quietly(worker, session);
+    } else {
+        lp_timer_set_at_latest(&loop->wheel, &conn->timer, loop->now_ms + limit_ms - waited_ms);
+        if (session->close_at_ms != 0 && !has_begun)
+            conn_set_timer(loop, conn, session->close_at_ms);
+    }
+}
+
+static void on_released(struct loop *loop, struct conn *conn)
+{
+    struct session *session = session_of(conn);
+    struct worker *worker = worker_of(loop);
+
+    LP_ASSERT(session->stream == NULL);
+    partial_free(&session->partial);
+    atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);
+    acceptor_put_session(worker, session->acceptor);
+    lp_pool_put(&loop->spaces[LOOP_SPACE_FRONT], conn->name.slot);
+}
+
+/* --- drain --- */
+
+void sessions_schedule_close(struct worker *worker)
+{
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], schedule_close, worker);
+}
+
+static void cut(void *object, void *context)
+{
+    struct session *session = object;
+    struct worker *worker = context;
+
+    if (session->stream != NULL)
+        stream_end(worker, session->stream, END_DRAIN_DEADLINE, FRONT_RESET);
+    else
+        conn_abort(&worker->loop, &session->conn);
+}
+
+void sessions_cut(struct worker *worker)
+{
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], cut, worker);
+}
+
+struct leaving {
+    struct worker *worker;
+    struct acceptor *acceptor;
+};
+
+static void leave(void *object, void *context)
+{
+    struct session *session = object;
+    struct leaving *leaving = context;
+
+    if (session->acceptor == leaving->acceptor && session->stream == NULL &&
+        session->partial == NULL)
+        end_quietly(leaving->worker, session);
+}
+
+void sessions_leave(struct worker *worker, struct acceptor *acceptor)
+{
+    struct leaving leaving = {worker, acceptor};
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], leave, &leaving);
+}

@@ -1,0 +1,55 @@
+/* session: one accepted client connection, until it closes; HTTP/1 runs one stream at a time on it.
+ *
+ * Between two streams a session holds no buffer. Bytes of an unfinished head move to memory of
+ * exactly their size, so a slow head costs what it weighs. */
+#ifndef LP_LB_PROXY_SESSION_H
+#define LP_LB_PROXY_SESSION_H
+
+#include "lb/proxy/worker.h"
+
+struct stream;
+
+/* An unfinished head: its bytes and the parser's state. */
+struct partial {
+    uint32_t size;
+    char *bytes;
+    struct http1_head *head; /* with room for its fields only */
+};
+
+struct session {
+    struct conn conn; /* first: lb/net names it */
+    struct acceptor *acceptor;
+    struct stream *stream; /* NULL between two requests */
+    struct partial *partial;
+    struct lp_ip ip;
+    uint16_t port;
+    uint32_t since_ms;    /* low bits: idle since, or the head's first byte, or the last byte read */
+    uint64_t close_at_ms; /* of a drain: idle sessions end then; 0: none */
+};
+
+static inline struct session *session_of(struct conn *conn)
+{
+    return (struct session *)(void *)conn;
+}
+
+/* Takes fd: a fresh client of this acceptor. Over the connection limit it hears 503. */
+void session_begin(struct worker *worker, struct acceptor *acceptor, int fd);
+
+/* The stream is over and the connection stays: the next head, if there is one. */
+void session_next(struct worker *worker, struct session *session);
+
+/* Bytes of a partial head, joined in front of what was just received. False: memory is out. */
+bool partial_save(struct partial **partial, const struct http1_head *head, struct lp_slice bytes);
+void partial_load(const struct partial *partial, struct http1_head *head);
+void partial_free(struct partial **partial);
+/* conn->in begins with the partial's bytes afterwards; the receive was limited so that they fit. */
+void partial_join(struct loop *loop, const struct partial *partial, struct conn *conn);
+
+/* A drain begins: idle sessions get their turns; or all end now. */
+void sessions_schedule_close(struct worker *worker);
+void sessions_cut(struct worker *worker);
+/* Sessions of a removed listener: idle ones end politely, others after their exchange. */
+void sessions_leave(struct worker *worker, struct acceptor *acceptor);
+bool session_must_close(const struct worker *worker, const struct session *session);
+
+#endif

@@ -1,0 +1,520 @@
+/* A stream's life: its states, what each side's events mean for it, and its one end. Where an
+ * upgrade is asked for is decided in lb/http (http1_read_request), where it becomes a tunnel in
+ * exchange.c: on_switching(). Start at stream_begin_request(). */
+#include "lb/proxy/stream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lb/proxy/back.h"
+
+/* clang-format off */
+#define TO(state) (1u << STREAM_##state)
+static const uint32_t stream_next[STREAM_STATE_COUNT] = {
+    [STREAM_FREE]     = TO(CONNECT) | TO(ANSWER),
+    [STREAM_CONNECT]  = TO(CONNECT) | TO(EXCHANGE) | TO(TUNNEL) /* itself: the next server */
+                      | TO(ANSWER) | TO(ENDED),
+    [STREAM_EXCHANGE] = TO(CONNECT)                             /* a reused connection was dead */
+                      | TO(TUNNEL) | TO(ANSWER) | TO(ENDED),
+    [STREAM_TUNNEL]   = TO(ENDED),
+    [STREAM_ANSWER]   = TO(ENDED),
+    [STREAM_ENDED]    = 0,
+};
+/* clang-format on */
+
+#define SHRINK_AFTER_MS 100u
+
+void stream_enter(struct stream *stream, enum stream_state next)
+{
+    LP_ASSERT((stream_next[stream->state] & (1u << next)) != 0);
+    stream->state = (uint8_t)next;
+}
+
+/* --- begin --- */
+
+static struct stream *begin(struct worker *worker, struct session *session,
+                            enum stream_class class)
+{
+    struct lp_pool_name name;
+    struct stream *stream = lp_pool_get(&worker->streams, &name);
+
+    if (stream == NULL) {
+        conn_abort(&worker->loop, &session->conn);
+        return NULL;
+    }
+    stream->name = name;
+    stream->session = session;
+    stream->class = (uint8_t)class;
+    stream->listener = session->acceptor->listener;
+    stream->snapshot = worker_use_snapshot(session->acceptor->kept != NULL ? session->acceptor->kept
+                                                                           : worker->snapshot);
+    stream->head.buffer = URING_NO_BUFFER;
+    stream->began_ms = worker->loop.now_ms;
+    stream->connect_ms = stream->response_ms = UINT32_MAX;
+    stream->end_reason = END_DONE;
+    lp_list_init(&stream->link);
+    session->stream = stream;
+    session->since_ms = (uint32_t)worker->loop.now_ms;
+    return stream;
+}
+
+/* Bytes of a piece for the log alone: the request line of a head that was refused. */
+static void keep_request_line(struct stream *stream, struct lp_slice line)
+{
+    char *memory = lp_try_alloc(line.size + 1);
+
+    if (memory == NULL)
+        return;
+    memcpy(memory, line.data, line.size);
+    stream->head = (struct piece){memory, (uint32_t)line.size, URING_NO_BUFFER};
+    stream->flags |= STREAM_HEAD_ON_HEAP;
+}
+
+static void answer(struct worker *worker, struct stream *stream, int status,
+                   enum end_reason reason)
+{
+    stream->answer_status = (uint16_t)status;
+    stream->end_reason = (uint8_t)reason;
+    stream_enter(stream, STREAM_ANSWER);
+    answer_send(worker, stream);
+}
+
+void stream_begin_refusal(struct worker *worker, struct session *session, int status,
+                          enum end_reason reason, const char *why)
+{
+    struct stream *stream = begin(worker, session, CLASS_HTTP);
+
+    if (stream == NULL)
+        return;
+    if (why != NULL)
+        lp_log(LP_LOG_DEBUG, "a request is refused with %d: %s", status, why);
+    stream->policy = NULL;
+    answer(worker, stream, status, reason);
+}
+
+/* The head was whole, but what it says cannot be served. */
+static void refuse_meaning(struct worker *worker, struct stream *stream, int status)
+{
+    const struct http1_head *head = &worker->request_head;
+    const char *bytes = stream->session->conn.in.data;
+    enum end_reason reason = status == 405   ? END_METHOD_REFUSED
+                             : status == 426 ? END_BAD_UPGRADE
+                                             : END_BAD_REQUEST;
+
+    keep_request_line(stream,
+                      (struct lp_slice){bytes + head->method_at,
+                                        (size_t)head->target_at + head->target_size -
+                                            head->method_at});
+    answer(worker, stream, status, reason);
+}
+
+static void direction_init(struct direction *direction, enum http1_body body, uint64_t size)
+{
+    direction->body = body;
+    direction->bytes = 0;
+    if (body == HTTP1_BODY_LENGTH)
+        direction->as.left = size;
+    else if (body == HTTP1_BODY_CHUNKED)
+        http1_chunked_init(&direction->as.chunked);
+}
+
+static struct lp_slice request_id(struct worker *worker, const char *bytes, char made[32])
+{
+    const struct http1_field *given = http1_find(&worker->request_head, HTTP1_X_REQUEST_ID);
+
+    if (given != NULL && given->value_size > 0 && given->value_size <= 128)
+        return http1_value(given, bytes);
+    static const char digits[] = "0123456789abcdef";
+    for (unsigned half = 0; half < 2; half++) {
+        uint64_t random = lp_random_fast();
+        for (unsigned i = 0; i < 16; i++, random >>= 4)
+            made[half * 16 + i] = digits[random & 15];
+    }
+    return (struct lp_slice){made, 32};
+}
+
+/* The head as it goes to servers, written once and kept for another try. */
+static bool write_head(struct worker *worker, struct stream *stream,
+                       const struct http1_request *request, const struct lp_ip *client_ip)
+{
+    const struct session *session = stream->session;
+    const struct lp_cfg_listener *listener = stream->listener->config;
+    char peer[LP_ADDR_TEXT_MAX], client[LP_ADDR_TEXT_MAX], made_id[32];
+    struct conn *conn = &stream->session->conn;
+    bool is_trusted = false;
+
+    for (uint32_t i = 0; i < listener->trusted_proxies_count && !is_trusted; i++)
+        is_trusted = lp_cidr_contains(&listener->trusted_proxies[i], &session->ip);
+    struct http1_forward forward = {
+        .client_ip = {peer, lp_ip_format(&session->ip, peer)},
+        .proto = LP_SLICE("http"),
+        .request_id = request_id(worker, conn->in.data, made_id),
+        .is_trusted = is_trusted,
+        .real_ip = {client, lp_ip_format(client_ip, client)}};
+    size_t size = http1_write_request(worker->scratch, sizeof(worker->scratch),
+                                      &worker->request_head, conn->in.data, request, &forward);
+    if (size == 0)
+        return false;
+    stream->head = place_head(worker, conn, worker->request_head.size, size);
+    if (stream->head.size == 0)
+        return false;
+    lp_list_push_back(&worker->waiting, &stream->link);
+    if (!lp_timer_is_set(&worker->shrink_timer.timer))
+        loop_timer_set(&worker->loop, &worker->shrink_timer,
+                       worker->loop.now_ms + SHRINK_AFTER_MS);
+    return true;
+}
+
+static uint64_t key_hash(const struct worker *worker, const struct stream *stream,
+                         const struct http1_request *request, const struct lp_ip *client_ip,
+                         struct lp_slice path)
+{
+    const struct lp_cfg_pool *pool = stream->route->pool->config;
+    const struct http1_head *head = &worker->request_head;
+    const char *bytes = stream->session->conn.in.data;
+    struct lp_slice key = {NULL, 0};
+    uint8_t ip_key[16];
+
+    for (uint32_t i = 0; i < pool->keys_count && key.size == 0; i++) {
+        const struct lp_cfg_key *source = &pool->keys[i];
+        const struct http1_field *field;
+        switch (source->source) {
+        case LP_KEY_CLIENT_IP:
+            key.data = (const char *)ip_key;
+            key.size = lp_hash_ip_key(ip_key, client_ip, pool->ipv4_prefix, pool->ipv6_prefix);
+            break;
+        case LP_KEY_COOKIE:
+            if (request == NULL || !http1_cookie(&key, head, bytes, source->name))
+                key.size = 0;
+            break;
+        case LP_KEY_HEADER:
+            field = request == NULL ? NULL : http1_find_text(head, bytes, source->name);
+            key = field == NULL ? key : http1_value(field, bytes);
+            break;
+        case LP_KEY_QUERY:
+            if (request == NULL || !http1_query(&key, request->query, source->name))
+                key.size = 0;
+            break;
+        case LP_KEY_PATH:
+            if (request != NULL)
+                key = path;
+            break;
+        }
+    }
+    if (key.size == 0) /* the last resort is always the client's address */
+        key = (struct lp_slice){(const char *)ip_key,
+                                lp_hash_ip_key(ip_key, client_ip, pool->ipv4_prefix,
+                                               pool->ipv6_prefix)};
+    return lp_hash_key(key, pool->seed);
+}
+
+/* What the request asks of the two connections and of its end. */
+static void note_request(struct stream *stream, const struct http1_head *head,
+                         const struct http1_request *request)
+{
+    stream->method = (uint8_t)request->method;
+    direction_init(&stream->up, request->body, request->body_size);
+    if (request->body == HTTP1_BODY_NONE)
+        stream->flags |= STREAM_UP_DONE;
+    if (request->wants_keep_alive)
+        stream->flags |= STREAM_CLIENT_KEEPS;
+    if (request->is_idempotent)
+        stream->flags |= STREAM_IDEMPOTENT;
+    if (head->minor == 0)
+        stream->flags |= STREAM_HTTP10;
+    if (request->upgrade == HTTP1_UPGRADE_WEBSOCKET) {
+        stream->class = CLASS_WEBSOCKET;
+        memcpy(stream->request_key, request->websocket_key.data, WS_KEY_SIZE);
+    }
+}
+
+void stream_begin_request(struct worker *worker, struct session *session)
+{
+    struct http1_head *head = &worker->request_head;
+    const char *bytes = session->conn.in.data, *why = NULL;
+    struct http1_request request;
+
+    if (session->acceptor->listener == NULL) {
+        stream_begin_refusal(worker, session, 503, END_NO_ROUTE, "its listener was removed");
+        return;
+    }
+    struct stream *stream = begin(worker, session, CLASS_HTTP);
+    if (stream == NULL)
+        return;
+    int status = http1_read_request(&request, head, bytes, &why);
+    size_t path_size = 0;
+    if (status == 0 && request.path.size > 0 && request.path.data[0] == '/') {
+        path_size = http1_normalise_path(worker->path, request.path);
+        if (path_size == SIZE_MAX)
+            status = 400;
+    } else if (status == 0) {
+        worker->path[0] = '*';
+        path_size = 1;
+    }
+    if (status != 0) {
+        refuse_meaning(worker, stream, status);
+        return;
+    }
+    note_request(stream, head, &request);
+    struct lp_slice path = {worker->path, path_size};
+    stream->route = snapshot_route(stream->listener, request.authority, path,
+                                   request.upgrade == HTTP1_UPGRADE_WEBSOCKET);
+    const struct lp_cfg_listener *listener = stream->listener->config;
+    struct lp_ip client_ip = http1_client_ip(&session->ip, head, bytes, listener->trusted_proxies,
+                                             listener->trusted_proxies_count);
+    if (stream->route != NULL) {
+        stream->policy = stream->route->policy;
+        stream->pick.key_hash = key_hash(worker, stream, &request, &client_ip, path);
+    }
+    if (!write_head(worker, stream, &request, &client_ip)) {
+        stream_fail(worker, stream, 431, END_HEAD_TOO_LARGE);
+        return;
+    }
+    if (stream->route == NULL)
+        stream_fail(worker, stream, 404, END_NO_ROUTE);
+    else if (request.body == HTTP1_BODY_LENGTH &&
+             request.body_size > worker_config(worker)->limits.body)
+        stream_fail(worker, stream, 413, END_BODY_TOO_LARGE);
+    else
+        stream_connect(worker, stream);
+}
+
+void stream_begin_tcp(struct worker *worker, struct session *session)
+{
+    struct stream *stream = begin(worker, session, CLASS_TCP);
+
+    if (stream == NULL)
+        return;
+    stream->route = &stream->listener->routes[0];
+    stream->policy = stream->route->policy;
+    stream->pick.key_hash = key_hash(worker, stream, NULL, &session->ip, (struct lp_slice){0});
+    stream->flags |= STREAM_UP_DONE;
+    stream_connect(worker, stream);
+}
+
+/* --- the kept head --- */
+
+void stream_drop_head(struct worker *worker, struct stream *stream)
+{
+    if (stream_has(stream, STREAM_HEAD_ON_HEAP)) {
+        char *memory = (char *)(uintptr_t)stream->head.data;
+        lp_free(memory);
+        stream->flags &= ~(uint32_t)STREAM_HEAD_ON_HEAP;
+        stream->head = (struct piece){.buffer = URING_NO_BUFFER};
+    } else if (stream->head.size > 0) {
+        piece_drop(&worker->loop, &stream->head);
+    }
+}
+
+/* Moves the first size bytes of the kept head to memory of that size. */
+static void keep_head_part(struct worker *worker, struct stream *stream, size_t size)
+{
+    char *memory = lp_try_alloc(size + 1);
+
+    if (memory == NULL)
+        return;
+    memcpy(memory, stream->head.data, size);
+    stream_drop_head(worker, stream);
+    stream->head = (struct piece){memory, (uint32_t)size, URING_NO_BUFFER};
+    stream->flags |= STREAM_HEAD_ON_HEAP;
+}
+
+/* Heads whose answer takes its time move out of their 16 KiB buffers. */
+void streams_shrink(struct loop *loop, struct loop_timer *timer)
+{
+    struct worker *worker = worker_of(loop);
+
+    while (!lp_list_is_empty(&worker->waiting)) {
+        struct stream *stream = lp_container_of(worker->waiting.next, struct stream, link);
+        uint64_t due_ms = stream->began_ms + SHRINK_AFTER_MS;
+        if (due_ms > loop->now_ms) {
+            loop_timer_set(loop, timer, due_ms);
+            return;
+        }
+        lp_list_remove(&stream->link);
+        keep_head_part(worker, stream, stream->head.size);
+        if (stream->state == STREAM_EXCHANGE)
+            stream_drop_snapshot(worker, stream);
+    }
+}
+
+void stream_drop_snapshot(struct worker *worker, struct stream *stream)
+{
+    if (stream->snapshot != NULL)
+        worker_drop_snapshot(worker, stream->snapshot);
+    stream->snapshot = NULL;
+    stream->route = NULL;
+    stream->listener = NULL;
+}
+
+/* --- end --- */
+
+static void leave_server(struct worker *worker, struct stream *stream)
+{
+    (void)worker;
+    if (stream->server != NULL && stream_has(stream, STREAM_COUNTED))
+        atomic_fetch_sub_explicit(&stream->server->active_count, 1, memory_order_relaxed);
+    stream->flags &= ~(uint32_t)STREAM_COUNTED;
+}
+
+static void end_front(struct worker *worker, struct stream *stream, enum front_fate fate)
+{
+    struct session *session = stream->session;
+    struct loop *loop = &worker->loop;
+    const struct lp_cfg_timeouts *timeouts = &worker_config(worker)->timeouts;
+
+    session->stream = NULL;
+    if (fate == FRONT_KEEP && session_must_close(worker, session))
+        fate = FRONT_POLITE;
+    switch (fate) {
+    case FRONT_KEEP:
+        session_next(worker, session);
+        return;
+    case FRONT_POLITE:
+        conn_end_politely(
+            loop, &session->conn,
+            stream->policy != NULL ? policy_ms(&stream->policy->linger_ms) : timeouts->linger,
+            stream->policy != NULL ? policy_ms(&stream->policy->stalled_ms) : timeouts->stalled);
+        return;
+    case FRONT_ABORT:
+        conn_abort(loop, &session->conn);
+        return;
+    case FRONT_RESET:
+        conn_reset(loop, &session->conn);
+        return;
+    }
+}
+
+/* The one way out. The first reason wins; a reason that was set with an answer stays. */
+void stream_end(struct worker *worker, struct stream *stream, enum end_reason reason,
+                enum front_fate fate)
+{
+    if (stream->state == STREAM_ENDED)
+        return;
+    if (stream->state != STREAM_ANSWER)
+        stream->end_reason = (uint8_t)reason;
+    bool was_tunnel = stream->state == STREAM_TUNNEL;
+    stream_enter(stream, STREAM_ENDED);
+    stream_log(worker, stream, false);
+    leave_server(worker, stream);
+    if (stream->back != NULL) {
+        struct back *back = stream->back;
+        stream->back = NULL;
+        if (was_tunnel && fate == FRONT_POLITE)
+            back_end_politely(worker, back);
+        else if (stream->class == CLASS_TCP)
+            conn_reset(&worker->loop, &back->conn); /* a reset on one side is one on the other */
+        else
+            back_release(worker, back, false, 0);
+    }
+    stream_drop_head(worker, stream);
+    partial_free(&stream->partial);
+    lp_list_remove(&stream->link);
+    lp_list_push_back(&worker->ended_streams, &stream->link);
+    stream_drop_snapshot(worker, stream);
+    end_front(worker, stream, fate);
+}
+
+void stream_fail(struct worker *worker, struct stream *stream, int status, enum end_reason reason)
+{
+    if (stream_has(stream, STREAM_RESPONSE_BEGUN) || stream->class == CLASS_TCP) {
+        stream_end(worker, stream, reason, FRONT_RESET);
+        return;
+    }
+    if (stream->back != NULL) {
+        struct back *back = stream->back;
+        stream->back = NULL;
+        back_release(worker, back, false, 0);
+    }
+    /* The start state is left here too: a refusal before any server was asked. */
+    answer(worker, stream, status, reason);
+}
+
+void streams_after_batch(struct worker *worker)
+{
+    while (!lp_list_is_empty(&worker->ended_streams)) {
+        struct stream *stream = lp_container_of(worker->ended_streams.next, struct stream, link);
+        lp_list_remove(&stream->link);
+        lp_pool_put(&worker->streams, stream->name.slot);
+    }
+}
+
+/* --- events of the front --- */
+
+void stream_step(struct worker *worker, struct stream *stream)
+{
+    switch ((enum stream_state)stream->state) {
+    case STREAM_CONNECT:
+    case STREAM_FREE:
+    case STREAM_ENDED:
+        return;
+    case STREAM_EXCHANGE:
+        exchange_step(worker, stream);
+        return;
+    case STREAM_TUNNEL:
+        tunnel_step(worker, stream);
+        return;
+    case STREAM_ANSWER:
+        answer_send(worker, stream);
+        return;
+    }
+}
+
+static enum end_reason reason_of_front(int error)
+{
+    return error == EPIPE || error == 0 ? END_CLIENT_CLOSED : END_CLIENT_RESET;
+}
+
+void stream_on_front_recv(struct worker *worker, struct stream *stream, int error)
+{
+    if (error != 0) {
+        stream_end(worker, stream, reason_of_front(error), FRONT_ABORT);
+        return;
+    }
+    stream->session->since_ms = (uint32_t)worker->loop.now_ms;
+    /* A client that is gone while it waits needs no server any more. */
+    if (stream->state == STREAM_CONNECT && stream->class != CLASS_TCP &&
+        conn_is_eof(&stream->session->conn) && stream->session->conn.in.size == 0) {
+        stream_end(worker, stream, END_CLIENT_CLOSED, FRONT_ABORT);
+        return;
+    }
+    stream_step(worker, stream);
+}
+
+void stream_on_front_sent(struct worker *worker, struct stream *stream, int error)
+{
+    if (error != 0)
+        stream_end(worker, stream, reason_of_front(error), FRONT_ABORT);
+    else
+        stream_step(worker, stream);
+}
+
+bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to)
+{
+    if (to->next.size > 0 || to->state != CONN_OPEN)
+        return false;
+    bool holds_two = (from->flags & CONN_STREAMING) == 0 &&
+                     worker_config(worker)->limits.stalled >= 2 * LP_BUF_SMALL_BYTES;
+    return to->sending.size == 0 || holds_two;
+}
+
+void stream_send(struct worker *worker, struct stream *stream, struct conn *to, struct piece piece)
+{
+    conn_send(&worker->loop, to, piece);
+    conn_set_timer(&worker->loop, to,
+                   worker->loop.now_ms + policy_ms(&stream->policy->stalled_ms) / 4 + 1);
+}
+
+void stream_become_long_lived(struct worker *worker, struct stream *stream)
+{
+    stream->flags |= STREAM_LONG_LIVED;
+    stream_log(worker, stream, true);
+    lp_list_remove(&stream->link);
+    lp_list_push_back(&stream->server->cells[worker->index].tunnels, &stream->link);
+    /* Of the head only what the last log line says is kept. */
+    if (stream->head.size > 0)
+        keep_head_part(worker, stream, log_head_size(&stream->head));
+    stream_drop_snapshot(worker, stream);
+    closing_plan(worker, stream);
+}

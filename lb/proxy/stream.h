@@ -1,0 +1,187 @@
+/* stream: a request with its response, or its tunnel.
+ *
+ * stream_enter() alone writes the state; stream_end() is the only way out. The story goes
+ * stream.c (life) -> connect.c (server and connection) -> exchange.c (HTTP both ways) or tunnel.c
+ * (after a 101, or layer 4); answer.c says what limpet itself has to say. */
+#ifndef LP_LB_PROXY_STREAM_H
+#define LP_LB_PROXY_STREAM_H
+
+#include "lb/proxy/end.h"
+#include "lb/proxy/session.h"
+#include "lb/ws/ws.h"
+
+struct back;
+
+/* clang-format off */
+enum stream_state {
+    STREAM_FREE,      /* in the pool: nothing may be read                                */
+    STREAM_CONNECT,   /* head kept (not at layer 4), server being picked or connected    */
+    STREAM_EXCHANGE,  /* HTTP both ways, event streams included: front and back open     */
+    STREAM_TUNNEL,    /* after a 101, or layer 4: front and back, no HTTP parser         */
+    STREAM_ANSWER,    /* sending our own answer: front open, no back                     */
+    STREAM_ENDED,     /* logged; freed after this batch                                  */
+};
+enum { STREAM_STATE_COUNT = STREAM_ENDED + 1 };
+
+enum stream_class { CLASS_HTTP, CLASS_WEBSOCKET, CLASS_SSE, CLASS_TCP };
+
+/* What happens to the client connection when the stream ends. */
+enum front_fate {
+    FRONT_KEEP,   /* next request, unless a drain or the client says otherwise       */
+    FRONT_POLITE, /* our FIN, then discard until theirs                              */
+    FRONT_ABORT,  /* nobody is there any more, or we may not wait                    */
+    FRONT_RESET,  /* an answer is cut short: it must not look complete               */
+};
+
+/* A planned end of a long-lived stream (drain, server removed). */
+enum closing {
+    CLOSING_NONE,
+    CLOSING_WANTED, /* its turn has come: waiting for a boundary                       */
+    CLOSING_TAIL,   /* an event stream's last chunk waits for its place                */
+    CLOSING_SENT,   /* our Close is out: what the client still says goes to the server */
+};
+
+/* Flags. */
+enum {
+    STREAM_UP_DONE = 1u << 0,         /* the whole request was taken from the client     */
+    STREAM_DOWN_DONE = 1u << 1,       /* the whole response was taken from the server    */
+    STREAM_RESPONSE_BEGUN = 1u << 2,  /* its final head went to the client               */
+    STREAM_ANSWERED_SOME = 1u << 3,   /* any byte came from the server on this connection */
+    STREAM_CLIENT_KEEPS = 1u << 4,    /* the client connection may stay open             */
+    STREAM_SERVER_KEEPS = 1u << 5,    /* the server connection may be reused             */
+    STREAM_IDEMPOTENT = 1u << 6,
+    STREAM_BODY_SENT = 1u << 7,       /* some of the request's body: no other server now */
+    STREAM_STRIP_CHUNKS = 1u << 8,    /* the client speaks HTTP/1.0                      */
+    STREAM_COUNTED = 1u << 9,         /* in server->active_count                         */
+    STREAM_LONG_LIVED = 1u << 10,     /* tunnel or event stream: in the server's cell    */
+    STREAM_LOGGED_START = 1u << 11,
+    STREAM_HTTP10 = 1u << 12,
+    STREAM_RETRIED_REUSE = 1u << 13,  /* a dead idle connection was replaced once        */
+    STREAM_SERVER_DEAF = 1u << 14,    /* a send failed: only what it still says counts   */
+    STREAM_HEAD_ON_HEAP = 1u << 15,   /* st->head is heap memory, not a buffer           */
+};
+/* clang-format on */
+
+/* One direction's body or frames. */
+struct direction {
+    uint64_t bytes; /* of the body, or of the tunnel */
+    enum http1_body body : 8;
+    union {
+        uint64_t left; /* HTTP1_BODY_LENGTH */
+        struct http1_chunked chunked;
+        struct ws_tracker frames; /* tunnels of class websocket */
+    } as;
+};
+
+struct stream {
+    struct session *session;
+    struct back *back;       /* NULL: none now */
+    struct server *server;   /* NULL: none picked yet */
+    struct snapshot_ref *snapshot; /* NULL once long-lived, or 100 ms after its server was found */
+    const struct snap_listener *listener; /* of the snapshot */
+    const struct snap_route *route;       /* of the snapshot; NULL: none matched */
+    struct policy *policy;   /* set with the route */
+    struct lp_list link;     /* worker->waiting, then the cell's tunnels, then ended_streams */
+    struct lp_pool_name name;
+    struct direction up, down; /* client to server, server to client */
+    struct piece head;       /* the request head as it goes to servers, kept for another try */
+    struct http1_events events;
+    struct partial *partial; /* of the response head */
+    struct pick pick;
+    uint64_t began_ms, close_at_ms;
+    uint32_t connect_ms, response_ms; /* after began_ms; UINT32_MAX: never */
+    uint32_t half_closed_ms, closing_ms; /* low bits of the time when it happened */
+    uint32_t flags;
+    uint32_t keep_alive_seconds; /* the server's; UINT32_MAX without */
+    uint16_t status, answer_status, close_code;
+    enum end_reason eof_reason : 8; /* of a tunnel: who said FIN first */
+    uint8_t state, class, end_reason, closing, closing_reason, method, retries_count;
+    char request_key[WS_KEY_SIZE]; /* the client's Sec-WebSocket-Key */
+};
+
+static inline bool stream_has(const struct stream *stream, uint32_t flag)
+{
+    return (stream->flags & flag) != 0;
+}
+
+/* stream.c */
+/* A whole request head lies at the start of session->conn.in, parsed into worker->request_head. */
+void stream_begin_request(struct worker *worker, struct session *session);
+/* The head cannot be served: an answer and the end of the connection. */
+void stream_begin_refusal(struct worker *worker, struct session *session, int status,
+                          enum end_reason reason, const char *why);
+void stream_begin_tcp(struct worker *worker, struct session *session);
+/* Everything that happens to either side ends in one step. */
+void stream_step(struct worker *worker, struct stream *stream);
+void stream_enter(struct stream *stream, enum stream_state next);
+void stream_end(struct worker *worker, struct stream *stream, enum end_reason reason,
+                enum front_fate fate);
+/* An answer of ours if none was begun, else the end. */
+void stream_fail(struct worker *worker, struct stream *stream, int status, enum end_reason reason);
+void stream_on_front_recv(struct worker *worker, struct stream *stream, int error);
+void stream_on_front_sent(struct worker *worker, struct stream *stream, int error);
+/* When the front's timer fires: acts, or sets it again. */
+void stream_on_front_timer(struct worker *worker, struct stream *stream);
+void stream_on_back_timer(struct worker *worker, struct stream *stream);
+/* Sets both timers for what is waited for now. */
+void stream_arm_timers(struct worker *worker, struct stream *stream);
+void stream_send(struct worker *worker, struct stream *stream, struct conn *to,
+                 struct piece piece);
+/* A tunnel or an event stream from now on: lets go of the snapshot, joins its server's list. */
+void stream_become_long_lived(struct worker *worker, struct stream *stream);
+void stream_drop_head(struct worker *worker, struct stream *stream);
+/* A stream that has its server needs no configuration any more: snapshots die within seconds. */
+void stream_drop_snapshot(struct worker *worker, struct stream *stream);
+/* May the next piece be read from `from` while `to` still sends? */
+bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to);
+/* Frees ended streams; moves kept heads that wait long to memory of their size. */
+void streams_after_batch(struct worker *worker);
+void streams_shrink(struct loop *loop, struct loop_timer *timer);
+
+/* connect.c */
+void stream_connect(struct worker *worker, struct stream *stream);
+void stream_on_connected(struct worker *worker, struct stream *stream);
+void stream_on_connect_failed(struct worker *worker, struct stream *stream, bool is_timeout);
+/* The server closed a reused connection before any answer: may it be tried on a fresh one? */
+bool stream_retry_reused(struct worker *worker, struct stream *stream);
+
+/* exchange.c */
+void exchange_begin(struct worker *worker, struct stream *stream);
+void exchange_step(struct worker *worker, struct stream *stream);
+/* Puts `size` bytes of worker->scratch right before what follows the head in conn->in, in place if
+ * they fit, and consumes the head. Gives a piece; of size 0 when buffers are out. */
+struct piece place_head(struct worker *worker, struct conn *conn, size_t head_size, size_t size);
+
+/* tunnel.c */
+void tunnel_begin(struct worker *worker, struct stream *stream);
+void tunnel_step(struct worker *worker, struct stream *stream);
+
+/* answer.c */
+void answer_send(struct worker *worker, struct stream *stream);
+
+/* closing.c */
+/* When a removed server's streams are cut. */
+uint64_t closing_deadline_ms(const struct stream *stream);
+/* The stream's turn to end has come. */
+void closing_begin(struct worker *worker, struct stream *stream);
+/* In a tunnel: sends our Close if the client's side stands at a boundary. */
+void closing_try_close_frame(struct worker *worker, struct stream *stream);
+/* One piece of an event stream whose turn has come: up to the next event and chunk boundary, where
+ * it ends with a complete body; and that end. */
+void closing_step_events(struct worker *worker, struct stream *stream);
+void closing_end_events(struct worker *worker, struct stream *stream);
+/* The end of a tunnel whose Close is out. */
+void closing_finish(struct worker *worker, struct stream *stream);
+/* Plans a turn for one stream that begins while a drain runs. */
+void closing_plan(struct worker *worker, struct stream *stream);
+/* Plans all turns of a server's streams, and takes them back. */
+void closing_plan_server(struct worker *worker, struct server *server);
+void closing_cancel_server(struct worker *worker, struct server *server);
+void closing_plan_process(struct worker *worker);
+
+/* log.c */
+/* Bytes of a kept head up to and including its last field that log lines show. */
+size_t log_head_size(const struct piece *head);
+void stream_log(struct worker *worker, const struct stream *stream, bool is_start);
+
+#endif

@@ -1,0 +1,219 @@
+/* Every deadline of a stream. Only the side that is waited for can time out. Timers are lazy:
+ * activity stores a time, the timer fires at the earliest deadline that was possible, and looks
+ * again. Start at stream_on_front_timer(). */
+#include <string.h>
+
+#include "lb/proxy/back.h"
+
+#define NEVER UINT64_MAX
+
+/* A time whose low 32 bits are known, as a full one: it lies at most 24 days back. */
+static uint64_t full_ms(const struct worker *worker, uint32_t low)
+{
+    uint64_t now_ms = worker->loop.now_ms;
+    return now_ms - (uint32_t)((uint32_t)now_ms - low);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t after(const struct worker *worker, uint32_t since_ms, uint32_t wait_ms)
+{
+    return wait_ms == LP_OFF ? NEVER : full_ms(worker, since_ms) + wait_ms;
+}
+
+static uint32_t last_activity(const struct worker *worker, const struct stream *stream)
+{
+    uint32_t now_ms = (uint32_t)worker->loop.now_ms;
+    uint32_t front_ms = stream->session->since_ms, back_ms = stream->back->since_ms;
+
+    return now_ms - front_ms < now_ms - back_ms ? front_ms : back_ms;
+}
+
+static bool body_size_is_known(const struct stream *stream)
+{
+    return stream->down.body == HTTP1_BODY_LENGTH && stream->class == CLASS_HTTP;
+}
+
+/* --- what is due on the client's side --- */
+
+static bool waits_for_request_body(const struct stream *stream)
+{
+    const struct conn *front = &stream->session->conn;
+
+    return stream->state == STREAM_EXCHANGE && !stream_has(stream, STREAM_UP_DONE) &&
+           !stream_has(stream, STREAM_RESPONSE_BEGUN) &&
+           (front->flags & (CONN_RECV_ARMED | CONN_STARVED)) != 0;
+}
+
+static uint64_t idle_due(const struct worker *worker, const struct stream *stream)
+{
+    bool is_idle_bound =
+        stream->state == STREAM_TUNNEL ||
+        (stream->state == STREAM_EXCHANGE && stream_has(stream, STREAM_RESPONSE_BEGUN) &&
+         !stream_has(stream, STREAM_DOWN_DONE) && !body_size_is_known(stream));
+
+    if (!is_idle_bound || stream->back == NULL)
+        return NEVER;
+    return after(worker, last_activity(worker, stream), policy_ms(&stream->policy->stream_idle_ms));
+}
+
+static uint64_t front_due(const struct worker *worker, const struct stream *stream)
+{
+    const struct policy *policy = stream->policy;
+    uint64_t due_ms = NEVER;
+
+    if (policy == NULL)
+        return NEVER;
+    if (waits_for_request_body(stream))
+        due_ms = after(worker, stream->session->since_ms, policy_ms(&policy->body_ms));
+    due_ms = earlier(due_ms, idle_due(worker, stream));
+    if (stream->half_closed_ms != 0)
+        due_ms = earlier(due_ms, after(worker, stream->half_closed_ms,
+                                       policy_ms(&policy->half_closed_ms)));
+    if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0)
+        due_ms = earlier(due_ms, stream->close_at_ms);
+    if (stream->closing == CLOSING_SENT)
+        due_ms =
+            earlier(due_ms, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)));
+    if (stream->closing_reason == END_SERVER_REMOVED && stream->close_at_ms != 0)
+        due_ms = earlier(due_ms, closing_deadline_ms(stream));
+    return due_ms;
+}
+
+static bool is_due(const struct worker *worker, uint64_t due_ms)
+{
+    return worker->loop.now_ms >= due_ms;
+}
+
+static void act_on_front(struct worker *worker, struct stream *stream)
+{
+    const struct policy *policy = stream->policy;
+
+    if (waits_for_request_body(stream) &&
+        is_due(worker, after(worker, stream->session->since_ms, policy_ms(&policy->body_ms)))) {
+        stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
+        stream_fail(worker, stream, 408, END_BODY_TIMEOUT);
+    } else if (stream->closing == CLOSING_SENT &&
+               is_due(worker,
+                      after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)))) {
+        closing_finish(worker, stream);
+    } else if (stream->closing_reason == END_SERVER_REMOVED && stream->close_at_ms != 0 &&
+               is_due(worker, closing_deadline_ms(stream))) {
+        stream_end(worker, stream, END_DRAIN_DEADLINE, FRONT_RESET);
+    } else if (stream->half_closed_ms != 0 &&
+               is_due(worker, after(worker, stream->half_closed_ms,
+                                    policy_ms(&policy->half_closed_ms)))) {
+        enum end_reason reason = stream->closing_reason != 0
+                                     ? (enum end_reason)stream->closing_reason
+                                     : END_HALF_CLOSED;
+        stream_end(worker, stream, reason, FRONT_POLITE);
+    } else if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0 &&
+               is_due(worker, stream->close_at_ms)) {
+        closing_begin(worker, stream);
+    } else if (is_due(worker, idle_due(worker, stream))) {
+        bool may_wait = stream->state == STREAM_TUNNEL;
+        stream_end(worker, stream, END_STREAM_IDLE, may_wait ? FRONT_POLITE : FRONT_RESET);
+    }
+}
+
+/* When a peer that has bytes of ours to take is looked at again; 0: it took none for too long. */
+static uint64_t stalled_due(struct worker *worker, struct stream *stream, struct conn *conn)
+{
+    if (conn_has_sent_all(conn))
+        return NEVER;
+    uint32_t stalled_ms = stream->policy != NULL
+                              ? policy_ms(&stream->policy->stalled_ms)
+                              : worker_config(worker)->timeouts.stalled;
+    return conn_takes_bytes(&worker->loop, conn, stalled_ms)
+               ? worker->loop.now_ms + stalled_ms / 4 + 1
+               : 0;
+}
+
+void stream_on_front_timer(struct worker *worker, struct stream *stream)
+{
+    struct conn *front = &stream->session->conn;
+    uint64_t look_ms = stalled_due(worker, stream, front);
+
+    if (look_ms == 0) {
+        stream_end(worker, stream, END_SLOW_CLIENT, FRONT_RESET);
+        return;
+    }
+    if (is_due(worker, front_due(worker, stream)))
+        act_on_front(worker, stream);
+    if (stream->state == STREAM_ENDED)
+        return;
+    look_ms = earlier(look_ms, front_due(worker, stream));
+    if (look_ms != NEVER)
+        conn_set_timer(&worker->loop, front, look_ms);
+}
+
+/* --- what is due on the server's side --- */
+
+static bool waits_for_response(const struct stream *stream)
+{
+    if (stream->state != STREAM_EXCHANGE || stream->back == NULL ||
+        stream_has(stream, STREAM_DOWN_DONE))
+        return false;
+    if (!stream_has(stream, STREAM_RESPONSE_BEGUN))
+        return stream_has(stream, STREAM_UP_DONE);
+    return body_size_is_known(stream) &&
+           (stream->back->conn.flags & (CONN_RECV_ARMED | CONN_STARVED)) != 0;
+}
+
+static uint64_t back_due(const struct worker *worker, const struct stream *stream)
+{
+    const struct policy *policy = stream->policy;
+
+    if (stream->state == STREAM_CONNECT)
+        return after(worker, stream->back->since_ms, policy_ms(&policy->connect_ms));
+    if (waits_for_response(stream))
+        return after(worker, stream->back->since_ms, policy_ms(&policy->response_ms));
+    return NEVER;
+}
+
+static void act_on_back(struct worker *worker, struct stream *stream)
+{
+    if (stream->state == STREAM_CONNECT) {
+        struct back *back = stream->back;
+        stream->back = NULL;
+        back->stream = NULL;
+        conn_abort(&worker->loop, &back->conn);
+        stream_on_connect_failed(worker, stream, true);
+        return;
+    }
+    stream_fail(worker, stream, 504, END_RESPONSE_TIMEOUT);
+}
+
+void stream_on_back_timer(struct worker *worker, struct stream *stream)
+{
+    struct conn *back = &stream->back->conn;
+    uint64_t look_ms = stalled_due(worker, stream, back);
+
+    if (look_ms == 0) {
+        stream_fail(worker, stream, 504, END_SLOW_SERVER);
+        return;
+    }
+    if (is_due(worker, back_due(worker, stream))) {
+        act_on_back(worker, stream);
+        return;
+    }
+    look_ms = earlier(look_ms, back_due(worker, stream));
+    if (look_ms != NEVER)
+        conn_set_timer(&worker->loop, back, look_ms);
+}
+
+void stream_arm_timers(struct worker *worker, struct stream *stream)
+{
+    uint64_t due_ms = front_due(worker, stream);
+
+    if (due_ms != NEVER)
+        conn_set_timer(&worker->loop, &stream->session->conn, due_ms);
+    if (stream->back == NULL)
+        return;
+    due_ms = back_due(worker, stream);
+    if (due_ms != NEVER)
+        conn_set_timer(&worker->loop, &stream->back->conn, due_ms);
+}

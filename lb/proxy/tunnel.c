@@ -1,0 +1,110 @@
+/* After a 101, or at layer 4: opaque bytes both ways. For WebSockets a tracker reads along, so that
+ * limpet knows where a frame of its own could stand; planned ends are in closing.c. */
+#include "lb/proxy/back.h"
+
+void tunnel_begin(struct worker *worker, struct stream *stream)
+{
+    stream_enter(stream, STREAM_TUNNEL);
+    stream->up.bytes = stream->down.bytes = 0;
+    if (stream->class == CLASS_WEBSOCKET) {
+        ws_tracker_init(&stream->up.as.frames, true);
+        ws_tracker_init(&stream->down.as.frames, false);
+    }
+    stream->session->since_ms = stream->back->since_ms = (uint32_t)worker->loop.now_ms;
+    stream_become_long_lived(worker, stream);
+    stream_arm_timers(worker, stream);
+    tunnel_step(worker, stream);
+}
+
+static bool takes_more(const struct conn *conn)
+{
+    return conn_can_send(conn) && (conn->flags & (CONN_SHUT | CONN_SHUT_WANTED)) == 0;
+}
+
+/* The client has our Close: what the server still says is for nobody. */
+static void discard(struct worker *worker, struct conn *from)
+{
+    if (from->in.size > 0)
+        conn_consume(&worker->loop, from, from->in.size);
+    conn_want(&worker->loop, from, 0);
+}
+
+static void forward(struct worker *worker, struct stream *stream, struct direction *direction,
+                    struct conn *from, struct conn *to)
+{
+    bool is_down = direction == &stream->down;
+
+    while (from->in.size > 0 && takes_more(to)) {
+        bool ends_at_boundary = is_down && stream->closing == CLOSING_WANTED;
+        uint32_t size = from->in.size;
+        if (stream->class == CLASS_WEBSOCKET)
+            size = (uint32_t)ws_tracker_step(&direction->as.frames, from->in.data, size,
+                                             ends_at_boundary);
+        direction->bytes += size;
+        if (size > 0)
+            stream_send(worker, stream, to, conn_take(&worker->loop, from, size));
+        if (ends_at_boundary) {
+            closing_try_close_frame(worker, stream);
+            return;
+        }
+    }
+}
+
+static void note_eof(struct worker *worker, struct stream *stream, enum end_reason who)
+{
+    if (stream->half_closed_ms != 0)
+        return;
+    stream->half_closed_ms = (uint32_t)worker->loop.now_ms | 1u; /* never 0 */
+    bool was_closing = stream->class == CLASS_TCP ||
+                       ws_tracker_has_close(&stream->up.as.frames) ||
+                       ws_tracker_has_close(&stream->down.as.frames);
+    stream->eof_reason = was_closing ? END_DONE : who;
+    stream_arm_timers(worker, stream);
+}
+
+/* Passes on an end, or asks for more. */
+static void follow(struct worker *worker, struct stream *stream, struct conn *from, struct conn *to,
+                   enum end_reason who)
+{
+    if (from->in.size > 0)
+        return;
+    if (conn_is_eof(from)) {
+        conn_shut(&worker->loop, to);
+        note_eof(worker, stream, who);
+    } else if (stream_may_read(worker, from, to)) {
+        conn_want(&worker->loop, from, 0);
+    }
+}
+
+static bool is_over(const struct conn *front, const struct conn *back)
+{
+    return conn_is_eof(front) && conn_is_eof(back) && front->in.size == 0 && back->in.size == 0 &&
+           conn_has_sent_all(front) && conn_has_sent_all(back);
+}
+
+void tunnel_step(struct worker *worker, struct stream *stream)
+{
+    struct conn *front = &stream->session->conn, *back = &stream->back->conn;
+
+    forward(worker, stream, &stream->up, front, back);
+    if (stream->closing == CLOSING_WANTED)
+        closing_try_close_frame(worker, stream);
+    if (stream->closing != CLOSING_SENT)
+        forward(worker, stream, &stream->down, back, front);
+    if (stream->closing == CLOSING_SENT) {
+        discard(worker, back);
+        bool client_is_done = ws_tracker_has_whole_close(&stream->up.as.frames) ||
+                              (conn_is_eof(front) && front->in.size == 0);
+        if (client_is_done && conn_can_send(back)) {
+            closing_finish(worker, stream);
+            return;
+        }
+        if (front->in.size == 0 && stream_may_read(worker, front, back))
+            conn_want(&worker->loop, front, 0);
+        return;
+    }
+    follow(worker, stream, front, back, END_CLIENT_CLOSED);
+    follow(worker, stream, back, front, END_SERVER_CLOSED);
+    if (is_over(front, back))
+        stream_end(worker, stream, stream->eof_reason, FRONT_POLITE);
+}
