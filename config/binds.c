@@ -141,7 +141,7 @@ static void warn_of_own_servers(struct reader *r, const struct place *pools,
         struct place pool = {.up = pools, .node = pool_node, .key = pool_node->key->text};
         struct place servers = place_of_key(&pool, "servers");
         struct node *node = servers.node != NULL ? servers.node->first : NULL;
-        for (uint32_t j = 0; j < config->servers_count; j++, node = node->next) {
+        for (uint32_t j = 0; node != NULL; j++, node = node->next) {
             const struct bound *own = find_own(bounds, &config->servers[j].address);
             struct place server = {.up = &servers, .node = node, .key = node->key->text};
             if (own != NULL)

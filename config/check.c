@@ -114,16 +114,16 @@ static int compare_ids(const void *left, const void *right)
 static void check_ids(struct reader *r, const struct place *servers, struct lp_cfg_pool *pool)
 {
     struct identified *all = lp_alloc((pool->servers_count + 1) * sizeof(struct identified));
-    struct node *node = servers->node->first;
+    uint32_t count = 0;
 
-    for (uint32_t i = 0; i < pool->servers_count; i++, node = node->next) {
-        struct lp_cfg_server *server = &pool->servers[i];
+    for (struct node *node = servers->node->first; node != NULL; node = node->next) {
+        struct lp_cfg_server *server = &pool->servers[count];
         if (server->id.size == 0)
             server->id = server->name;
-        all[i] = (struct identified){server, node};
+        all[count++] = (struct identified){server, node};
     }
-    qsort(all, pool->servers_count, sizeof(struct identified), compare_ids);
-    for (uint32_t i = 1; i < pool->servers_count; i++) {
+    qsort(all, count, sizeof(struct identified), compare_ids);
+    for (uint32_t i = 1; i < count; i++) {
         if (!lp_slice_equal(all[i - 1].server->id, all[i].server->id))
             continue;
         struct place at = {.up = servers, .node = all[i].node, .key = all[i].server->name};

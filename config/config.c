@@ -12,7 +12,7 @@
 #include "config/reader.h"
 
 /* A pool of 65 535 servers in long form has about 5 MiB. */
-#define FILE_BYTES_MAX (16u * 1024u * 1024u)
+#define FILE_BYTES_MAX ((size_t)16 * 1024 * 1024)
 
 /* ---- from bytes ---- */
 
@@ -97,7 +97,7 @@ static bool fail_unreadable(struct lp_config_report *report, const char *path, c
 /* Reads to the end, one byte more than is allowed at most. Gives NULL with errno set. */
 static char *read_file(int fd, size_t *size)
 {
-    size_t room = 64 * 1024;
+    size_t room = 65536;
     char *bytes = lp_alloc(room);
     ssize_t got = 1;
 

@@ -37,11 +37,14 @@ static struct placed_server *sort_servers(const struct lp_config *config, uint32
     return all;
 }
 
+/* old or new is NULL, but not both. */
 static void add_server(struct lp_config_diff *out, enum lp_cfg_change change,
                        const struct lp_config *configs[2], const struct placed_server *old,
                        const struct placed_server *new)
 {
-    struct lp_slice pool = (old != NULL ? old : new)->pool->name;
+    const struct placed_server *one = old != NULL ? old : new;
+    LP_ASSERT(one != NULL);
+    struct lp_slice pool = one->pool->name;
 
     out->servers[out->servers_count++] = (struct lp_cfg_server_change){
         .change = change,

@@ -14,7 +14,7 @@
 
 #define PROBLEM_BYTES         512u
 #define KEY_SOURCES_MAX       16u
-#define SECRET_FILE_BYTES_MAX (1024u * 1024u)
+#define SECRET_FILE_BYTES_MAX ((size_t)1024 * 1024)
 
 static bool has_control(struct lp_slice text)
 {
@@ -118,7 +118,7 @@ void value_read_secret_file(struct reader *r, const struct place *at, const stru
     }
     uint64_t seed = lp_hash_seed(bytes);
     memcpy((char *)target + row->offset, &seed, sizeof(seed));
-    explicit_bzero((char *)(uintptr_t)bytes.data, bytes.size);
+    wipe(bytes);
 }
 
 /* ---- lists of names ---- */
@@ -310,9 +310,9 @@ static void explain_cidr(struct lp_slice text, char *problem)
         snprintf(problem, PROBLEM_BYTES,
                  "\"%.*s\" is not a network; write it like 10.0.0.0/8 or \"2001:db8::/32\"",
                  (int)(text.size > 64 ? 64 : text.size), text.data);
-    else if (!is_number || value > (ip.family == 4 ? 32 : 128))
+    else if (!is_number || value > (ip.family == 4 ? 32u : 128u))
         snprintf(problem, PROBLEM_BYTES, "the prefix of an IPv%u network is 0..%u", ip.family,
-                 ip.family == 4 ? 32 : 128);
+                 ip.family == 4 ? 32u : 128u);
     else
         snprintf(problem, PROBLEM_BYTES,
                  "%.*s has bits set behind its prefix; is the address or the prefix wrong?",

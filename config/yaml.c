@@ -107,11 +107,11 @@ static bool is_ipv6_in_brackets(struct lp_slice line, size_t at)
 }
 
 /* Does an unquoted stumbling block start here? Gives where it ends, or 0. */
-static size_t stumbling_block(struct lp_slice line, size_t at, bool is_at_value)
+static size_t stumbling_block(struct lp_slice line, size_t at, bool is_at_value, bool in_flow)
 {
     char here = line.data[at], next = at + 1 < line.size ? line.data[at + 1] : '\0';
 
-    if (here == '$' && next == '{') {
+    if (here == '$' && next == '{' && in_flow) {
         const char *end = memchr(line.data + at, '}', line.size - at);
         return end != NULL ? (size_t)(end - line.data) + 1 : line.size;
     }
@@ -122,9 +122,11 @@ static size_t stumbling_block(struct lp_slice line, size_t at, bool is_at_value)
     return here == '*' || here == '@' || here == '%' || here == '`' ? word_end(line, at) : 0;
 }
 
-/* Looks through the line of the error for words that YAML needs in quotes. */
-static bool add_quoting_hint(struct builder *b, struct lp_slice line, uint32_t number)
+/* Looks through the line of the error for words that YAML needs in quotes. in_flow: inside { } or
+ * [ ], where "${" is not text. */
+static bool add_quoting_hint(struct builder *b, uint32_t number, bool in_flow)
 {
+    struct lp_slice line = report_line(b->text, number);
     char quote = '\0', before = ' ';
     bool is_at_value = true;
     uint32_t column = 1;
@@ -137,7 +139,7 @@ static bool add_quoting_hint(struct builder *b, struct lp_slice line, uint32_t n
             quote = here;
         else if (here == quote)
             quote = '\0';
-        size_t end = quote == '\0' ? stumbling_block(line, at, is_at_value) : 0;
+        size_t end = quote == '\0' ? stumbling_block(line, at, is_at_value, in_flow) : 0;
         if (end > at) {
             struct spot spot = {{number, column}, (uint32_t)(end - at), ""};
             report_add(b->report, SEVERITY_ERROR, &spot, NULL,
@@ -216,11 +218,11 @@ static void add_syntax_error(struct builder *b)
                    "YAML takes no tab for indentation; use spaces");
         return;
     }
-    if (add_quoting_hint(b, line, (uint32_t)number + 1))
+    bool in_flow = p->context != NULL && strstr(p->context, "flow") != NULL;
+    if (add_quoting_hint(b, spot.pos.line, in_flow))
         return;
-    if (p->context != NULL && p->context_mark.line != number &&
-        add_quoting_hint(b, report_line(b->text, (uint32_t)p->context_mark.line + 1),
-                         (uint32_t)p->context_mark.line + 1))
+    uint32_t begin = (uint32_t)p->context_mark.line + 1;
+    if (p->context != NULL && begin != spot.pos.line && add_quoting_hint(b, begin, in_flow))
         return;
     explain_syntax(b, &spot);
 }
@@ -277,8 +279,7 @@ static bool attach(struct builder *b, const yaml_event_t *event, struct node *no
     if (level->key == NULL) {
         if (node->refusal != NULL)
             return fail(b, event, node->refusal);
-        if (node->kind != NODE_SCALAR &&
-            add_quoting_hint(b, report_line(b->text, node->pos.line), node->pos.line))
+        if (node->kind != NODE_SCALAR && add_quoting_hint(b, node->pos.line, true))
             return false;
         if (node->kind != NODE_SCALAR)
             return fail(b, event, "a key must be text, not a map or a list");

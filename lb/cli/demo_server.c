@@ -224,8 +224,9 @@ static void break_off(struct client *client)
 {
     char frame[WS_CLOSE_FRAME_MAX];
 
-    if (out_room(client) >= sizeof(frame))
-        say(client, frame, ws_write_close(frame, 1002, LP_SLICE("not a frame"), false));
+    size_t size = ws_write_close(frame, 1002, LP_SLICE("not a frame"), false);
+    if (size <= out_room(client))
+        say(client, frame, size);
     client_leave(client);
 }
 
@@ -238,8 +239,6 @@ static bool frame_is_legal(const struct client *client, const uint8_t *header)
         return false;
     if (opcode >= 8)
         return opcode <= 10 && is_final && length <= 125;
-    if (length == 127 && header[2] > 127)
-        return false;
     return opcode <= 2 && (opcode == 0) == client->frame.is_in_message;
 }
 
@@ -260,15 +259,19 @@ static bool begin_frame(struct client *client)
         return false;
     uint8_t opcode = header[0] & 15, length = header[1] & 127;
     size_t size = length == 127 ? 10 : length == 126 ? 4 : 2;
-    if (there < size + 4 || out_room(client) < FRAME_HEADER_MAX)
-        return false;
     if (!frame_is_legal(client, header)) {
         break_off(client);
         return false;
     }
+    if (there < size + 4 || out_room(client) < FRAME_HEADER_MAX)
+        return false;
     client->frame.left = size == 2 ? length : 0;
     for (size_t i = 2; i < size; i++)
         client->frame.left = client->frame.left << 8 | header[i];
+    if (client->frame.left > INT64_MAX) { /* RFC 6455, 5.2: the top bit is 0. */
+        break_off(client);
+        return false;
+    }
     memcpy(client->frame.key, header + size, 4);
     client->frame.key_at = 0;
     client->frame.is_close = opcode == 8;
@@ -451,23 +454,24 @@ static void serve_ready(struct demo_server *server)
 }
 
 /* Gives the page with the name put in. */
-static struct lp_slice render_page(const char *name)
+static struct lp_slice render_page(struct lp_slice name)
 {
     static const char mark[] = "{{NAME}}";
-    struct lp_slice source = demo_page();
-    size_t name_size = strlen(name), at = 0, size = 0;
+    struct lp_slice rest = demo_page();
     char *page = lp_alloc(OUT_BYTES);
+    size_t size = 0;
 
-    while (at < source.size) {
-        bool is_mark = source.size - at >= sizeof(mark) - 1 &&
-                       memcmp(source.data + at, mark, sizeof(mark) - 1) == 0;
-        LP_ASSERT(size + name_size + 1 < OUT_BYTES - 512); /* its head goes before it */
-        if (is_mark) {
-            memcpy(page + size, name, name_size);
-            size += name_size;
-            at += sizeof(mark) - 1;
-        } else {
-            page[size++] = source.data[at++];
+    while (rest.size > 0) {
+        const char *found = memmem(rest.data, rest.size, mark, sizeof(mark) - 1);
+        size_t before = found ? (size_t)(found - rest.data) : rest.size;
+        LP_ASSERT(size + before + name.size < OUT_BYTES - 512); /* Its head goes before it. */
+        memcpy(page + size, rest.data, before);
+        size += before;
+        rest = (struct lp_slice){rest.data + before, rest.size - before};
+        if (found) {
+            memcpy(page + size, name.data, name.size);
+            size += name.size;
+            rest = (struct lp_slice){found + sizeof(mark) - 1, rest.size - (sizeof(mark) - 1)};
         }
     }
     return (struct lp_slice){page, size};
@@ -479,7 +483,7 @@ int demo_server_run(int listen_fd, const char *name)
 
     server->listen_fd = listen_fd;
     server->name = name;
-    server->page = render_page(name);
+    server->page = render_page(lp_slice_of(name));
     server->tick_ms = lp_clock_ms() + TICK_MS;
     for (uint32_t i = 0; i < CLIENTS_MAX; i++)
         server->clients[i].fd = -1;

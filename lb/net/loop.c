@@ -139,6 +139,9 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
     struct uring_event event;
     uint32_t limit = lp_list_is_empty(&loop->starved) ? wait_ms_max : LP_WHEEL_TICK_MS;
 
+    if (!lp_list_is_empty(&loop->ended))
+        limit = 0; /* after_batch() ended some */
+
     if (!uring_wait(loop->uring, lp_wheel_wait_ms(&loop->wheel, loop->now_ms, limit))) {
         lp_log(LP_LOG_ERROR, "io_uring fails: %s", strerror(errno));
         LP_ASSERT(!"io_uring works");
@@ -148,9 +151,9 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
         dispatch(loop, &event);
     lp_wheel_advance(&loop->wheel, loop->now_ms, fire, loop);
     rearm_starved(loop);
+    release_ended(loop);
     if (loop->after_batch != NULL)
         loop->after_batch(loop);
-    release_ended(loop);
 }
 
 void loop_run(struct loop *loop)

@@ -98,7 +98,7 @@ static size_t escape(char out[8], bool is_json, const uint8_t *text, size_t size
         *used = utf8_size(text, size);
         if (*used == 0) {
             *used = 1;
-            memcpy(out + 1, "ufffd", 5);
+            memcpy(out + 1, (char[]){'u', 'f', 'f', 'f', 'd'}, 5);
             return 6;
         }
         if (byte != 0xc2 || text[1] >= 0xa0) {

@@ -231,8 +231,10 @@ static void join_workers(struct process *process)
         process->leftovers.connections += worker->leftovers.connections;
         process->leftovers.stale += worker->leftovers.stale;
         close(worker->wake_fd);
-        log_ring_destroy(worker->log);
     }
+    access_log_finish(&process->access_log);
+    for (uint32_t i = 0; i < process->workers_count; i++)
+        log_ring_destroy(process->workers[i].log);
 }
 
 /* --- the end --- */
@@ -271,7 +273,6 @@ static void free_everything(struct process *process)
         endpoint_destroy(lp_container_of(link, struct endpoint, link));
     registry_sweep(&process->registry, true);
     registry_sweep(&process->registry, true); /* pools whose last server went just now */
-    access_log_finish(&process->access_log);
     close(process->signals.fd);
     close(process->wake.fd);
     close(process->reload.done.fd);

@@ -275,9 +275,20 @@ static void cut(void *object, void *context)
         conn_abort(&worker->loop, &session->conn);
 }
 
+/* Server connections that only linger wait for nobody now. */
+static void cut_back(void *object, void *context)
+{
+    struct conn *back = object;
+    struct worker *worker = context;
+
+    if (back->state == CONN_LINGERING)
+        conn_abort(&worker->loop, back);
+}
+
 void sessions_cut(struct worker *worker)
 {
     lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], cut, worker);
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_BACK], cut_back, worker);
 }
 
 struct leaving {

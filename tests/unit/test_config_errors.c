@@ -25,8 +25,8 @@ static const char *const before[] = {
 };
 static const char *const after[] = {
     [ALONE] = "",
-    [TOP] = "\nlisteners: {web: {bind: 127.0.0.1:8080, pool: app}}\n"
-            "pools: {app: {servers: {a: 10.0.0.1:80}}}\n",
+    [TOP] = ("\nlisteners: {web: {bind: 127.0.0.1:8080, pool: app}}\n"
+             "pools: {app: {servers: {a: 10.0.0.1:80}}}\n"),
     [LISTENER] = "\npools: {app: {servers: {a: 10.0.0.1:80}}}\n",
     [ROUTE] = "\npools: {app: {servers: {a: 10.0.0.1:80}}}\n",
     [POOL] = "\n    servers: {a: 10.0.0.1:80}\n",
@@ -97,6 +97,8 @@ static void yaml_that_cannot_be_read_is_answered_with_what_to_do(void **state)
          "6:27: error: YAML needs quotes here: write \"${X}\" (the whole value in quotes)"},
         {CHECK, "      headers: {A: ${X}, B: c}",
          "6:20: error: YAML needs quotes here: write \"${X}\" (the whole value in quotes)"},
+        {ALONE, "a: ${X}: b\n", "1:8: error: a \": \" too many in this line; put the value in quotes, "
+                                "or the map on lines of its own"},
         {TOP, "log: @x", "1:6: error: YAML needs quotes here: write \"@x\""},
         {TOP, "log:\n\tlevel: info", "2:1: error: YAML takes no tab for indentation; use spaces"},
         {ALONE, "a: b: c\n", "1:5: error: a \": \" too many in this line; put the value in quotes, or "
