@@ -97,8 +97,9 @@ uint64_t lp_random_fast(void)
     return mixed ^ (mixed >> 31);
 }
 
+#define BASE64_PADDING 64u
 static const char base64_letters[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
 
 size_t lp_base64_encode(char *out, const void *data, size_t size)
 {
@@ -115,8 +116,8 @@ size_t lp_base64_encode(char *out, const void *data, size_t size)
             bits |= in[at + 2];
         *end++ = base64_letters[bits >> 18];
         *end++ = base64_letters[bits >> 12 & 63];
-        *end++ = have > 1 ? base64_letters[bits >> 6 & 63] : '=';
-        *end++ = have > 2 ? base64_letters[bits & 63] : '=';
+        *end++ = base64_letters[have > 1 ? bits >> 6 & 63 : BASE64_PADDING];
+        *end++ = base64_letters[have > 2 ? bits & 63 : BASE64_PADDING];
     }
     return (size_t)(end - out);
 }

@@ -78,18 +78,17 @@ enum schema_reload {
 
 struct schema_row {
     enum schema_section in;
-    const char *key;
     enum schema_type type;
+    const char *key;
     const char *fallback; /* the default as one would write it; NULL: absent */
     uint64_t min, max;    /* of a number, both included */
-    const char *words; /* of TYPE_WORD: "json|text" in the order of the enum; an empty one cannot be
-                          written */
+    const char *words;    /* of TYPE_WORD: "json|text", as in the enum; "" cannot be written */
     uint32_t flags;
     enum schema_section opens;
     size_t offset, size; /* of the field; size 0: nothing is stored */
     size_t count_offset; /* of an array's count */
-    enum schema_reload reload;
     const char *doc;
+    enum schema_reload reload;
 };
 
 /* The struct of one element of a TYPE_NAMED or TYPE_LIST, and where a section stands. */

@@ -70,8 +70,27 @@ void value_read_log_target(struct reader *r, const struct place *at, const struc
         *field = path_beside_file(r, text);
 }
 
-/* Gives the file's bytes in scratch, or a sentence that says why not. */
-static const char *read_secret(struct reader *r, const char *path, struct lp_slice *out)
+static const char *seed_of_bytes(int fd, char *bytes, uint64_t *seed)
+{
+    size_t used = 0;
+
+    for (ssize_t got = 1; got > 0 && used <= SECRET_FILE_BYTES_MAX;) {
+        got = read(fd, bytes + used, SECRET_FILE_BYTES_MAX + 1 - used);
+        if (got < 0)
+            return strerror(errno);
+        used += (size_t)got;
+    }
+    if (used > SECRET_FILE_BYTES_MAX)
+        return "it has more than 1 MiB";
+    if (used == 0 || (used == 1 && bytes[0] == '\n'))
+        return "it is empty";
+    *seed = lp_hash_seed((struct lp_slice){bytes, used});
+    explicit_bzero(bytes, used);
+    return NULL;
+}
+
+/* Gives NULL, or the sentence that says why there is no seed. */
+static const char *read_seed(const char *path, uint64_t *seed)
 {
     struct stat status;
 
@@ -83,26 +102,18 @@ static const char *read_secret(struct reader *r, const char *path, struct lp_sli
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return strerror(errno);
-    char *bytes = lp_arena_alloc(r->scratch, SECRET_FILE_BYTES_MAX + 1);
-    size_t used = 0;
-    ssize_t got = 1;
-    while (got > 0 && used <= SECRET_FILE_BYTES_MAX) {
-        got = read(fd, bytes + used, SECRET_FILE_BYTES_MAX + 1 - used);
-        used += got > 0 ? (size_t)got : 0;
-    }
-    int problem = got < 0 ? errno : 0;
+    char *bytes = lp_alloc(SECRET_FILE_BYTES_MAX + 1);
+    const char *problem = seed_of_bytes(fd, bytes, seed);
+    lp_free(bytes);
     close(fd);
-    *out = (struct lp_slice){bytes, used};
-    return problem != 0                                   ? strerror(problem)
-           : used > SECRET_FILE_BYTES_MAX                 ? "it has more than 1 MiB"
-           : used == 0 || (used == 1 && bytes[0] == '\n') ? "it is empty"
-                                                          : NULL;
+    return problem;
 }
 
 void value_read_secret_file(struct reader *r, const struct place *at, const struct schema_row *row,
                             void *target)
 {
-    struct lp_slice name, bytes;
+    struct lp_slice name;
+    uint64_t seed = 0;
 
     if (!read_text(r, at, &name))
         return;
@@ -111,14 +122,11 @@ void value_read_secret_file(struct reader *r, const struct place *at, const stru
         return;
     }
     struct lp_slice path = path_beside_file(r, name);
-    const char *problem = read_secret(r, path.data, &bytes);
-    if (problem != NULL) {
+    const char *problem = read_seed(path.data, &seed);
+    if (problem != NULL)
         read_error(r, at, "cannot read %.*s: %s", LP_SLICE_ARG(path), problem);
-        return;
-    }
-    uint64_t seed = lp_hash_seed(bytes);
-    memcpy((char *)target + row->offset, &seed, sizeof(seed));
-    wipe(bytes);
+    else
+        memcpy((char *)target + row->offset, &seed, sizeof(seed));
 }
 
 /* ---- lists of names ---- */

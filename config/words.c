@@ -16,7 +16,7 @@ static const struct foreign_key {
     {SECTION_ROOT,     "http",                   "listeners: and pools: at the top of the file"},
     {SECTION_ROOT,     "stream",                 "a listener with protocol: tcp"},
     {SECTION_ROOT,     "events",                 "limits.connections"},
-    {SECTION_ROOT,     "global",                 "workers, log, limits, timeouts and drain at the top of the file"},
+    {SECTION_ROOT,     "global",                 "workers, log, limits, timeouts and drain"},
     {SECTION_ROOT,     "defaults",               "timeouts at the top of the file"},
     {ANY_SECTION,      "upstream",               "pools: (a map of names)"},
     {ANY_SECTION,      "upstreams",              "pools: (a map of names)"},
@@ -47,7 +47,7 @@ static const struct foreign_key {
     {SECTION_POOL,     "targets",                "servers: (a map of names)"},
     {SECTION_POOL,     "peers",                  "servers: (a map of names)"},
     {SECTION_POOL,     "members",                "servers: (a map of names)"},
-    {SECTION_ROOT,     "server",                 "listeners: for what is accepted, pools.NAME.servers: for where it goes"},
+    {SECTION_ROOT,     "server",                 "listeners: (what is accepted), pools: (servers)"},
     {SECTION_ROOT,     "servers",                "pools.NAME.servers:"},
     {ANY_SECTION,      "frontend",               "listeners: (a map of names)"},
     {ANY_SECTION,      "frontends",              "listeners: (a map of names)"},
@@ -61,7 +61,7 @@ static const struct foreign_key {
     {ANY_SECTION,      "lb_policy",              "balance: hash, least_connections or round_robin"},
     {SECTION_POOL,     "algorithm",              "balance: (of the hash itself: hash.algorithm)"},
     {ANY_SECTION,      "hash-type",              "hash.algorithm"},
-    {ANY_SECTION,      "sticky",                 "balance: hash with hash: {key: cookie:NAME} or client_ip"},
+    {ANY_SECTION,      "sticky",                 "balance: hash with hash: {key: cookie:NAME}"},
     {ANY_SECTION,      "stick_table",            "balance: hash"},
     {ANY_SECTION,      "stick-table",            "balance: hash"},
     {ANY_SECTION,      "session_affinity",       "balance: hash"},
@@ -81,7 +81,7 @@ static const struct foreign_key {
     {ANY_SECTION,      "keepalive_timeout",      "timeouts.keep_alive"},
     {ANY_SECTION,      "timeout http-keep-alive", "timeouts.keep_alive"},
     {ANY_SECTION,      "timeout client",         "timeouts.stream_idle"},
-    {ANY_SECTION,      "timeout server",         "timeouts.response (timeouts.stream_idle for tunnels)"},
+    {ANY_SECTION,      "timeout server",         "timeouts.response (stream_idle for tunnels)"},
     {ANY_SECTION,      "timeout tunnel",         "timeouts.stream_idle"},
     {ANY_SECTION,      "timeout connect",        "timeouts.connect"},
     {ANY_SECTION,      "timeout check",          "check.timeout"},
@@ -118,7 +118,7 @@ static const struct foreign_key {
     {SECTION_CHECK,    "healthy_threshold",      "rise"},
     {SECTION_CHECK,    "fails",                  "fall"},
     {SECTION_CHECK,    "unhealthy_threshold",    "fall"},
-    {SECTION_SERVER,   "check",                  "pools.NAME.check (one for all servers of the pool)"},
+    {SECTION_SERVER,   "check",                  "pools.NAME.check (one for all servers)"},
     {SECTION_SERVER,   "host",                   "address: ADDRESS:PORT"},
     {SECTION_SERVER,   "port",                   "address: ADDRESS:PORT"},
     {SECTION_SERVER,   "url",                    "address: ADDRESS:PORT"},
@@ -175,7 +175,11 @@ static const struct foreign_value {
 
 static char folded(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c == '-' ? '_' : c;
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c + 32);
+    if (c == '-')
+        return '_';
+    return c;
 }
 
 static uint32_t least_of(uint32_t a, uint32_t b)

@@ -109,9 +109,9 @@ static bool is_ipv6_in_brackets(struct lp_slice line, size_t at)
 /* Does an unquoted stumbling block start here? Gives where it ends, or 0. */
 static size_t stumbling_block(struct lp_slice line, size_t at, bool is_at_value, bool in_flow)
 {
-    char here = line.data[at], next = at + 1 < line.size ? line.data[at + 1] : '\0';
+    char here = line.data[at];
 
-    if (here == '$' && next == '{' && in_flow) {
+    if (here == '$' && in_flow && at + 1 < line.size && line.data[at + 1] == '{') {
         const char *end = memchr(line.data + at, '}', line.size - at);
         return end != NULL ? (size_t)(end - line.data) + 1 : line.size;
     }

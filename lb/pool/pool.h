@@ -68,7 +68,7 @@ static inline uint32_t policy_ms(const _Atomic uint32_t *member)
 /* Brings the pool's own policy and drain up to date. Control thread. */
 void pool_update(struct pool *pool, const struct lp_cfg_pool *config);
 
-#define PICK_TRIES_MAX 16u
+#define PICK_TRIES_MAX 11u /* `retries` may be 10 */
 
 /* What a stream has tried, so that each server is tried once. */
 struct pick {

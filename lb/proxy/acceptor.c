@@ -74,6 +74,15 @@ static void on_event(struct loop *loop, struct loop_source *source, const struct
         loop_timer_set(loop, &acceptor->timer, loop->now_ms + LP_WHEEL_TICK_MS);
 }
 
+static void take_name(struct acceptor *acceptor)
+{
+    struct lp_slice name = acceptor->listener->config->name;
+
+    acceptor->listener_name = lp_realloc(acceptor->listener_name, name.size + 1);
+    memcpy(acceptor->listener_name, name.data, name.size);
+    acceptor->listener_name[name.size] = '\0';
+}
+
 static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
                           const struct snap_listener *listener)
 {
@@ -87,6 +96,7 @@ static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
         .sessions_count = 1, /* the acceptor's own, until it is closed */
         .state = ACCEPTOR_OPEN};
     lp_timer_init(&acceptor->timer.timer);
+    take_name(acceptor);
     lp_list_push_back(&worker->acceptors, &acceptor->link);
     atomic_fetch_add_explicit(&endpoint->workers_accepting, 1, memory_order_relaxed);
     if (!loop_add_source(&worker->loop, &acceptor->source))
@@ -141,6 +151,8 @@ void acceptors_update(struct worker *worker, struct snapshot_ref *old)
             acceptor->listener = before;
             acceptor->kept = worker_use_snapshot(old);
             begin_removal(worker, acceptor);
+        } else {
+            take_name(acceptor);
         }
     }
     for (uint32_t i = 0; i < snapshot->config->listeners_count; i++) {
@@ -164,6 +176,7 @@ void acceptor_put_session(struct worker *worker, struct acceptor *acceptor)
     LP_ASSERT(acceptor->state == ACCEPTOR_CLOSED);
     loop_timer_stop(&worker->loop, &acceptor->timer);
     lp_list_remove(&acceptor->link);
+    lp_free(acceptor->listener_name);
     lp_free(acceptor);
 }
 

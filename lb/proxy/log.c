@@ -29,12 +29,32 @@ static struct lp_slice find_id(struct lp_slice head)
     return until(behind(head, at), "\r\n", 2);
 }
 
-size_t log_head_size(const struct piece *head)
+/* A line of the head, without its end; "" behind the last one. */
+static struct lp_slice line_at(struct lp_slice text)
+{
+    return until(text, "\r\n", 2);
+}
+
+bool log_keep_note(struct piece *note, const struct piece *head)
 {
     struct lp_slice text = {head->data, head->size};
+    struct lp_slice request_line = line_at(text), host_line = {NULL, 0};
     struct lp_slice id = find_id(text);
 
-    return id.size == 0 ? text.size : (size_t)(id.data + id.size - text.data);
+    if (request_line.size < text.size)
+        host_line = line_at(behind(text, request_line.size + 2));
+    size_t size = request_line.size + 2 + host_line.size + sizeof(ID_FIELD) - 1 + id.size;
+    char *memory = lp_try_alloc(size), *at = memory;
+    if (memory == NULL)
+        return false;
+    at = mempcpy(at, request_line.data, request_line.size);
+    at = mempcpy(at, "\r\n", 2);
+    at = host_line.size > 0 ? mempcpy(at, host_line.data, host_line.size) : at;
+    at = mempcpy(at, ID_FIELD, sizeof(ID_FIELD) - 1);
+    if (id.size > 0)
+        memcpy(at, id.data, id.size);
+    *note = (struct piece){memory, (uint32_t)size, URING_NO_BUFFER};
+    return true;
 }
 
 /* The kept head begins with "METHOD TARGET HTTP/1.1\r\nHost: NAME\r\n". */
@@ -61,10 +81,7 @@ static void read_head(struct access_line *line, const struct piece *head)
 
 static void read_places(struct access_line *line, const struct stream *stream)
 {
-    const struct snap_listener *listener = stream->session->acceptor->listener;
-
-    if (listener != NULL)
-        line->listener = listener->config->name;
+    line->listener = lp_slice_of(stream->session->acceptor->listener_name);
     if (stream->server != NULL) {
         line->server = lp_slice_of(stream->server->name);
         line->pool = lp_slice_of(stream->server->pool->name);

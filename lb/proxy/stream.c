@@ -307,16 +307,16 @@ void stream_drop_head(struct worker *worker, struct stream *stream)
     }
 }
 
-/* Moves the first size bytes of the kept head to memory of that size. */
-static void keep_head_part(struct worker *worker, struct stream *stream, size_t size)
+static void move_head_to_heap(struct worker *worker, struct stream *stream)
 {
-    char *memory = lp_try_alloc(size + 1);
+    struct piece head = stream->head;
+    char *memory = lp_try_alloc(head.size);
 
     if (memory == NULL)
         return;
-    memcpy(memory, stream->head.data, size);
+    memcpy(memory, head.data, head.size);
     stream_drop_head(worker, stream);
-    stream->head = (struct piece){memory, (uint32_t)size, URING_NO_BUFFER};
+    stream->head = (struct piece){memory, head.size, URING_NO_BUFFER};
     stream->flags |= STREAM_HEAD_ON_HEAP;
 }
 
@@ -333,7 +333,7 @@ void streams_shrink(struct loop *loop, struct loop_timer *timer)
             return;
         }
         lp_list_remove(&stream->link);
-        keep_head_part(worker, stream, stream->head.size);
+        move_head_to_heap(worker, stream);
         if (stream->state == STREAM_EXCHANGE)
             stream_drop_snapshot(worker, stream);
     }
@@ -506,15 +506,27 @@ void stream_send(struct worker *worker, struct stream *stream, struct conn *to, 
                    worker->loop.now_ms + policy_ms(&stream->policy->stalled_ms) / 4 + 1);
 }
 
+/* Of the head only what the last log line says is kept. */
+static void keep_note(struct worker *worker, struct stream *stream)
+{
+    struct piece note = {.buffer = URING_NO_BUFFER};
+
+    if (stream->head.size == 0)
+        return;
+    bool is_kept = log_keep_note(&note, &stream->head);
+    stream_drop_head(worker, stream);
+    stream->head = note;
+    if (is_kept)
+        stream->flags |= STREAM_HEAD_ON_HEAP;
+}
+
 void stream_become_long_lived(struct worker *worker, struct stream *stream)
 {
     stream->flags |= STREAM_LONG_LIVED;
     stream_log(worker, stream, true);
     lp_list_remove(&stream->link);
     lp_list_push_back(&stream->server->cells[worker->index].tunnels, &stream->link);
-    /* Of the head only what the last log line says is kept. */
-    if (stream->head.size > 0)
-        keep_head_part(worker, stream, log_head_size(&stream->head));
+    keep_note(worker, stream);
     stream_drop_snapshot(worker, stream);
     closing_plan(worker, stream);
 }

@@ -65,12 +65,12 @@ enum {
 /* One direction's body or frames. */
 struct direction {
     uint64_t bytes; /* of the body, or of the tunnel */
-    enum http1_body body : 8;
     union {
         uint64_t left; /* HTTP1_BODY_LENGTH */
         struct http1_chunked chunked;
         struct ws_tracker frames; /* tunnels of class websocket */
     } as;
+    enum http1_body body;
 };
 
 struct stream {
@@ -180,8 +180,8 @@ void closing_cancel_server(struct worker *worker, struct server *server);
 void closing_plan_process(struct worker *worker);
 
 /* log.c */
-/* Bytes of a kept head up to and including its last field that log lines show. */
-size_t log_head_size(const struct piece *head);
+/* What log lines show of a kept head, in heap memory of exactly that size. False: memory is out. */
+bool log_keep_note(struct piece *note, const struct piece *head);
 void stream_log(struct worker *worker, const struct stream *stream, bool is_start);
 
 #endif

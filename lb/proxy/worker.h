@@ -49,6 +49,7 @@ struct acceptor {
     struct endpoint *endpoint; /* NULL when let go of */
     const struct snap_listener *listener; /* of the newest snapshot, or of `kept`; NULL: closed */
     struct snapshot_ref *kept; /* the last snapshot that lists it, while the queue is emptied */
+    char *listener_name; /* for the log, also when the listener is gone */
     uint32_t sessions_count;
     enum { ACCEPTOR_OPEN, ACCEPTOR_REFUSING, ACCEPTOR_EMPTYING, ACCEPTOR_CLOSED } state;
 };

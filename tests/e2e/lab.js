@@ -246,9 +246,9 @@ class Lab extends Watched {
     await eventually(() => RawClient.connect(this.where(listener)).then((client) => { client.destroy(); return true; }, () => false), 'new clients to be accepted');
   }
 
-  /** The ranking of each key: `limpet where`. */
-  async ranks(pool, keys, { kind = 'text', rank = 2 } = {}) {
-    const result = await runLimpet(['where', '-c', this.file, '--kind', kind, '--rank', String(rank), pool, ...keys]);
+  /** The servers of each key, in rank order: `limpet where`. */
+  async ranks(pool, keys, { kind = 'text' } = {}) {
+    const result = await runLimpet(['where', '-c', this.file, '--kind', kind, pool, ...keys]);
     assert.equal(result.code, 0, result.stderr);
     const rows = result.stdout.split('\n').map((line) => line.split('\t')).filter(([key]) => keys.includes(key));
     return new Map(rows.map(([key, ...names]) => [key, names]));

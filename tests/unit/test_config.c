@@ -528,7 +528,7 @@ static void a_secret_file_beside_the_configuration_seeds_the_hash(void **state)
 
 static void ten_thousand_servers_load_in_well_under_a_second(void **state)
 {
-    size_t room = 1024 * 1024, used;
+    size_t room = 1048576, used;
     char *text = lp_alloc(room);
     uint64_t begin_ms = lp_clock_ms();
 
@@ -628,12 +628,14 @@ static void a_difference_names_the_key_that_needs_a_restart(void **state)
 
 /* ---- the reference ---- */
 
+#define REFERENCE_BYTES_MAX ((size_t)256 * 1024)
+
 static char *read_whole(FILE *file, size_t *size)
 {
-    char *text = lp_alloc(256 * 1024);
+    char *text = lp_alloc(REFERENCE_BYTES_MAX);
 
     rewind(file);
-    *size = fread(text, 1, 256 * 1024, file);
+    *size = fread(text, 1, REFERENCE_BYTES_MAX - 1, file);
     return text;
 }
 
