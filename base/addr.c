@@ -108,11 +108,18 @@ bool lp_cidr_parse(struct lp_cidr *out, struct lp_slice text)
         address.size = (size_t)(slash - text.data);
     if (!lp_ip_parse(&out->ip, address))
         return false;
+    bool is_mapped = out->ip.family == 4 && memchr(address.data, ':', address.size) != NULL;
     unsigned bits_max = out->ip.family == 4 ? 32 : 128;
     bits = bits_max;
     if (slash != NULL &&
-        !parse_number(&bits, (struct lp_slice){slash + 1, text.size - address.size - 1}, bits_max))
+        !parse_number(&bits, (struct lp_slice){slash + 1, text.size - address.size - 1},
+                      is_mapped ? 128 : bits_max))
         return false;
+    if (slash != NULL && is_mapped) { /* ::ffff:10.0.0.0/104 is written in bits of IPv6 */
+        if (bits < 96)
+            return false;
+        bits -= 96;
+    }
     for (unsigned bit = bits; bit < bits_max; bit++)
         if (bit_is_set(out->ip.bytes, bit))
             return false;
@@ -185,10 +192,24 @@ bool lp_addr_parse(struct lp_addr *out, struct lp_slice text, bool allow_any)
     return true;
 }
 
+/* The kernel sets as much as size says: of a peer without a name nothing, and of the longest path
+ * no NUL. */
+static struct lp_slice unix_path(const struct lp_addr *addr)
+{
+    size_t room = 0;
+
+    if (addr->size > offsetof(struct sockaddr_un, sun_path))
+        room = addr->size - offsetof(struct sockaddr_un, sun_path);
+    if (room > sizeof(addr->as.un.sun_path))
+        room = sizeof(addr->as.un.sun_path);
+    return (struct lp_slice){addr->as.un.sun_path, strnlen(addr->as.un.sun_path, room)};
+}
+
 size_t lp_addr_format(const struct lp_addr *addr, char out[LP_ADDR_TEXT_MAX])
 {
     if (addr->as.any.sa_family == AF_UNIX)
-        return (size_t)snprintf(out, LP_ADDR_TEXT_MAX, "unix:%s", addr->as.un.sun_path);
+        return (size_t)snprintf(out, LP_ADDR_TEXT_MAX, "unix:%.*s",
+                                LP_SLICE_ARG(unix_path(addr)));
     struct lp_ip ip = lp_addr_ip(addr);
     char text[LP_ADDR_TEXT_MAX];
     lp_ip_format(&ip, text);
@@ -201,7 +222,7 @@ bool lp_addr_equal(const struct lp_addr *a, const struct lp_addr *b)
     if (a->as.any.sa_family != b->as.any.sa_family)
         return false;
     if (a->as.any.sa_family == AF_UNIX)
-        return strcmp(a->as.un.sun_path, b->as.un.sun_path) == 0;
+        return lp_slice_equal(unix_path(a), unix_path(b));
     struct lp_ip ip_a = lp_addr_ip(a), ip_b = lp_addr_ip(b);
     return lp_ip_equal(&ip_a, &ip_b) && lp_addr_port(a) == lp_addr_port(b);
 }

@@ -33,9 +33,17 @@ void *lp_realloc(void *memory, size_t size)
     return or_die(realloc(memory, size > 0 ? size : 1), size);
 }
 
+/* A size so large that rounding up would start at 0 again stays one that is not to be had. */
+static size_t whole_lines(size_t size)
+{
+    if (size > SIZE_MAX - LP_CACHE_LINE)
+        return SIZE_MAX - LP_CACHE_LINE + 1;
+    return (size + LP_CACHE_LINE - 1) / LP_CACHE_LINE * LP_CACHE_LINE;
+}
+
 void *lp_alloc_lines(size_t size)
 {
-    size_t whole = (size + LP_CACHE_LINE - 1) / LP_CACHE_LINE * LP_CACHE_LINE;
+    size_t whole = whole_lines(size);
     void *memory = or_die(aligned_alloc(LP_CACHE_LINE, whole), whole);
     memset(memory, 0, whole);
     return memory;
@@ -48,7 +56,7 @@ void *lp_try_alloc(size_t size)
 
 void *lp_try_alloc_lines(size_t size)
 {
-    return aligned_alloc(LP_CACHE_LINE, (size + LP_CACHE_LINE - 1) / LP_CACHE_LINE * LP_CACHE_LINE);
+    return aligned_alloc(LP_CACHE_LINE, whole_lines(size));
 }
 
 void lp_free(void *memory)
@@ -87,7 +95,7 @@ void *lp_arena_alloc(struct lp_arena *arena, size_t size)
     size_t whole = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct lp_arena_chunk *chunk = arena->chunks;
 
-    if (whole < size) /* overflow */
+    if (size > SIZE_MAX / 2) /* its sums would overflow */
         or_die(NULL, size);
     if (chunk == NULL || chunk->size - chunk->used < whole)
         chunk = add_chunk(arena, whole);

@@ -7,11 +7,13 @@
 bool lp_err_set(struct lp_err *err, enum lp_err_code code, const char *format, ...)
 {
     if (err != NULL) {
+        struct lp_err made; /* not in place: a sentence may quote the one that it replaces */
         va_list arguments;
         va_start(arguments, format);
-        err->code = code;
-        vsnprintf(err->text, sizeof(err->text), format, arguments);
+        made.code = code;
+        vsnprintf(made.text, sizeof(made.text), format, arguments);
         va_end(arguments);
+        *err = made;
     }
     return false;
 }

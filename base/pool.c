@@ -60,18 +60,35 @@ void lp_pool_deinit(struct lp_pool *pool)
     *pool = (struct lp_pool){0};
 }
 
+/* Not lp_realloc(): here out of memory is an outcome. */
+static bool grow_directory(struct lp_pool *pool)
+{
+    uint32_t room = pool->slabs_room == 0 ? 16 : pool->slabs_room * 2;
+    struct lp_pool_slab **slabs = lp_try_alloc(room * sizeof(struct lp_pool_slab *));
+
+    if (slabs == NULL)
+        return false;
+    if (pool->slabs_count > 0)
+        memcpy(slabs, pool->slabs, pool->slabs_count * sizeof(struct lp_pool_slab *));
+    lp_free(pool->slabs);
+    pool->slabs = slabs;
+    pool->slabs_room = room;
+    return true;
+}
+
 /* A place in the directory; one that was given back first, so that slots stay small. */
-static uint32_t free_place(struct lp_pool *pool)
+static bool find_place(struct lp_pool *pool, uint32_t *place)
 {
     for (; pool->place_hint < pool->slabs_count; pool->place_hint++)
-        if (pool->slabs[pool->place_hint] == NULL)
-            return pool->place_hint;
-    if (pool->slabs_count == pool->slabs_room) {
-        pool->slabs_room = pool->slabs_room == 0 ? 16 : pool->slabs_room * 2;
-        pool->slabs = lp_realloc(pool->slabs, pool->slabs_room * sizeof(struct lp_pool_slab *));
-    }
+        if (pool->slabs[pool->place_hint] == NULL) {
+            *place = pool->place_hint;
+            return true;
+        }
+    if (pool->slabs_count == pool->slabs_room && !grow_directory(pool))
+        return false;
     pool->slabs[pool->slabs_count] = NULL;
-    return pool->slabs_count++;
+    *place = pool->slabs_count++;
+    return true;
 }
 
 static struct lp_pool_slab *add_slab(struct lp_pool *pool)
@@ -79,12 +96,14 @@ static struct lp_pool_slab *add_slab(struct lp_pool *pool)
     size_t bytes = (size_t)pool->object_size * SLAB_OBJECTS;
     struct lp_pool_slab *slab = lp_try_alloc(sizeof(*slab));
     char *objects = slab == NULL ? NULL : lp_try_alloc_lines(bytes);
+    uint32_t place;
 
-    if (objects == NULL) {
+    if (objects == NULL || !find_place(pool, &place)) {
+        lp_free(objects);
         lp_free(slab);
         return NULL;
     }
-    *slab = (struct lp_pool_slab){.objects = objects, .index = free_place(pool)};
+    *slab = (struct lp_pool_slab){.objects = objects, .index = place};
     lp_list_init(&slab->link);
     for (uint32_t i = 0; i < SLAB_OBJECTS; i++)
         slab->next_free[i] = i + 1 < SLAB_OBJECTS ? i + 1 : NO_OBJECT;
@@ -151,6 +170,7 @@ void lp_pool_put(struct lp_pool *pool, uint32_t slot)
     struct lp_pool_slab *slab = pool->slabs[slot / SLAB_OBJECTS];
     uint32_t at = slot % SLAB_OBJECTS;
 
+    LP_ASSERT(slab != NULL);
     LP_ASSERT(slab->generation[at] != 0);
     poison(object_at(pool, slab, at), pool->object_size);
     slab->generation[at] = 0;

@@ -2,7 +2,6 @@
 #include "base/slice.h"
 
 #include <string.h>
-#include <strings.h>
 
 struct lp_slice lp_slice_of(const char *text)
 {
@@ -14,9 +13,20 @@ bool lp_slice_equal(struct lp_slice a, struct lp_slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* Not strncasecmp(): that stops at a NUL and asks the locale. */
 bool lp_slice_equal_nocase(struct lp_slice a, struct lp_slice b)
 {
-    return a.size == b.size && (a.size == 0 || strncasecmp(a.data, b.data, a.size) == 0);
+    if (a.size != b.size)
+        return false;
+    for (size_t i = 0; i < a.size; i++)
+        if (lower(a.data[i]) != lower(b.data[i]))
+            return false;
+    return true;
 }
 
 static bool is_blank(char c)

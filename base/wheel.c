@@ -24,11 +24,15 @@ void lp_timer_init(struct lp_timer *timer)
     timer->kind = 0;
 }
 
-/* Rounded up, so never early; and never in a slot that this advance has passed already. */
+/* Rounded up, so never early; and never in a slot that this advance has passed already. Ticks are
+ * compared by the sign of their difference, so "never" becomes the latest that is not the past. */
 static uint32_t tick_for(const struct lp_wheel *wheel, uint64_t due_ms)
 {
-    uint64_t tick = (due_ms + LP_WHEEL_TICK_MS - 1) / LP_WHEEL_TICK_MS;
-    return tick <= wheel->now_tick ? wheel->now_tick + 1 : (uint32_t)tick;
+    uint64_t tick = due_ms / LP_WHEEL_TICK_MS + (due_ms % LP_WHEEL_TICK_MS != 0);
+
+    if (tick <= wheel->now_tick)
+        return wheel->now_tick + 1;
+    return tick - wheel->now_tick < INT32_MAX ? (uint32_t)tick : wheel->now_tick + INT32_MAX;
 }
 
 static void insert(struct lp_wheel *wheel, struct lp_timer *timer, uint32_t tick)

@@ -353,8 +353,10 @@ static int run(const char *path, const char *text)
     if (report.text_size > 0)
         fputs(report.text, stderr);
     lp_config_report_deinit(&report);
-    if (!ok)
+    if (!ok) {
+        lp_free(process);
         return 1;
+    }
     if (!prepare(process, config, &err)) {
         lp_log(LP_LOG_ERROR, "%s", err.text);
         fflush(NULL);

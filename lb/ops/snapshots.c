@@ -91,7 +91,8 @@ static uint32_t collect_drained(struct process *process, struct snapshot *snapsh
             if (snapshot->drained_count == room) {
                 room = room == 0 ? 16 : room * 2;
                 struct server **grown = LP_ARENA_ARRAY(&snapshot->arena, struct server *, room);
-                memcpy(grown, snapshot->drained, snapshot->drained_count * sizeof(*grown));
+                if (snapshot->drained_count > 0)
+                    memcpy(grown, snapshot->drained, snapshot->drained_count * sizeof(*grown));
                 snapshot->drained = grown;
             }
             snapshot->drained[snapshot->drained_count++] = server;
@@ -103,12 +104,12 @@ static uint32_t collect_drained(struct process *process, struct snapshot *snapsh
 
 uint32_t process_publish(struct process *process, struct snapshot *snapshot)
 {
+    snapshot->generation = ++process->generation;
     snapshot_bind(snapshot, &process->registry, &process->endpoints);
     for (uint32_t i = 0; i < snapshot->config->pools_count; i++)
-        pool_update(snapshot->pools[i].pool, snapshot->pools[i].config);
+        pool_update(snapshot->pools[i].pool, snapshot->pools[i].config, snapshot->generation);
     mark_listed(process, snapshot);
     uint32_t closing_count = collect_drained(process, snapshot);
-    snapshot->generation = ++process->generation;
     atomic_store(&snapshot->workers_count, process->workers_count);
     lp_list_push_back(&process->snapshots, &snapshot->link);
     process->snapshot = snapshot;

@@ -26,6 +26,7 @@ struct pool {
     struct policy *policies;   /* of routes with their own timeouts: never change         */
     _Atomic uint32_t drain_deadline_ms, drain_spread_percent, drain_close_code;
     _Atomic uint32_t keep_alive_idle, keep_alive_timeout_ms;
+    _Atomic uint32_t policy_generation; /* of the snapshot that last changed the policy */
     _Atomic uint32_t turn;     /* round_robin's counter, and least_connections' tie break */
     uint32_t snapshots_count;
 };
@@ -65,8 +66,8 @@ static inline uint32_t policy_ms(const _Atomic uint32_t *member)
 {
     return atomic_load_explicit(member, memory_order_relaxed);
 }
-/* Brings the pool's own policy and drain up to date. Control thread. */
-void pool_update(struct pool *pool, const struct lp_cfg_pool *config);
+/* Brings the pool's own policy and drain up to date for snapshot `generation`. Control thread. */
+void pool_update(struct pool *pool, const struct lp_cfg_pool *config, uint32_t generation);
 
 #define PICK_TRIES_MAX 11u /* `retries` may be 10 */
 

@@ -16,6 +16,24 @@ static void accept_more(struct worker *worker, struct acceptor *acceptor)
     uring_accept(worker->loop.uring, acceptor->source.name, acceptor->source.fd);
 }
 
+/* Kept-alive clients of a removed listener have their next request served as before (its answer
+ * says `Connection: close`); when none is left, the old snapshot goes. */
+static void forget_snapshot(struct worker *worker, struct acceptor *acceptor)
+{
+    if (acceptor->kept == NULL || acceptor->requesters_count > 0 ||
+        acceptor->state != ACCEPTOR_CLOSED)
+        return;
+    acceptor->listener = NULL;
+    worker_drop_snapshot(worker, acceptor->kept);
+    acceptor->kept = NULL;
+}
+
+void acceptor_put_requester(struct worker *worker, struct acceptor *acceptor)
+{
+    acceptor->requesters_count--;
+    forget_snapshot(worker, acceptor);
+}
+
 /* The queue is empty and nothing is in flight: the socket goes. */
 static void close_acceptor(struct worker *worker, struct acceptor *acceptor)
 {
@@ -30,11 +48,7 @@ static void close_acceptor(struct worker *worker, struct acceptor *acceptor)
     acceptor->endpoint = NULL;
     acceptor->state = ACCEPTOR_CLOSED;
     loop_remove_source(&worker->loop, &acceptor->source);
-    acceptor->listener = NULL;
-    sessions_leave(worker, acceptor);
-    if (acceptor->kept != NULL)
-        worker_drop_snapshot(worker, acceptor->kept);
-    acceptor->kept = NULL;
+    forget_snapshot(worker, acceptor);
     acceptor_put_session(worker, acceptor);
 }
 

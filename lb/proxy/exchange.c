@@ -364,8 +364,12 @@ static void on_final_head(struct worker *worker, struct stream *stream,
                      (response->wants_keep_alive ? STREAM_SERVER_KEEPS : 0u);
     stream->keep_alive_seconds = response->keep_alive_seconds;
     begin_body(stream, response);
-    if (stream->class == CLASS_WEBSOCKET)
-        stream->class = CLASS_HTTP; /* refused: an ordinary response */
+    if (stream->class == CLASS_WEBSOCKET) {
+        /* Refused: an ordinary response. Many servers hand an upgrade request's socket over before
+         * they refuse it, and never read a request from it again. */
+        stream->class = CLASS_HTTP;
+        stream->flags &= ~(uint32_t)STREAM_SERVER_KEEPS;
+    }
     if (response->is_event_stream && !stream_has(stream, STREAM_DOWN_DONE))
         stream->class = CLASS_SSE;
     if (!strips && !stream_has(stream, STREAM_DOWN_DONE) && is_adjacent(&head, back)) {

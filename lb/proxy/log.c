@@ -10,7 +10,7 @@
 
 static struct lp_slice until(struct lp_slice text, const char *end, size_t end_size)
 {
-    const char *found = memmem(text.data, text.size, end, end_size);
+    const char *found = text.size == 0 ? NULL : memmem(text.data, text.size, end, end_size);
     return (struct lp_slice){text.data, found == NULL ? text.size : (size_t)(found - text.data)};
 }
 
@@ -21,7 +21,8 @@ static struct lp_slice behind(struct lp_slice text, size_t size)
 
 static struct lp_slice find_id(struct lp_slice head)
 {
-    const char *found = memmem(head.data, head.size, ID_FIELD, sizeof(ID_FIELD) - 1);
+    const char *found =
+        head.size == 0 ? NULL : memmem(head.data, head.size, ID_FIELD, sizeof(ID_FIELD) - 1);
 
     if (found == NULL)
         return (struct lp_slice){NULL, 0};
@@ -169,7 +170,9 @@ void stream_log(struct worker *worker, const struct stream *stream, bool is_star
     if (!is_start) {
         uint64_t age_ms = worker->loop.now_ms - stream->began_ms;
         line.end = end_word((enum end_reason)stream->end_reason);
-        line.ended_by = end_whose((enum end_reason)stream->end_reason);
+        line.ended_by = stream->end_reason == END_DONE && stream->first_to_end != NULL
+                            ? stream->first_to_end
+                            : end_whose((enum end_reason)stream->end_reason);
         line.bytes_in = stream->up.bytes;
         line.bytes_out = stream->down.bytes;
         if (is_long)

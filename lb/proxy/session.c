@@ -74,6 +74,8 @@ void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
     conn_open(&worker->loop, &session->conn, LOOP_SPACE_FRONT, name, fd, &front_ops);
     session->acceptor = acceptor;
     acceptor->sessions_count++;
+    acceptor->requesters_count++;
+    session->is_requester = true;
     learn_peer(session);
     session->since_ms = (uint32_t)worker->loop.now_ms;
     if (refuse_over_limit(worker, session))
@@ -95,7 +97,7 @@ void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
 
 bool session_must_close(const struct worker *worker, const struct session *session)
 {
-    return worker->drain_phase != DRAIN_NONE || session->acceptor->listener == NULL;
+    return worker->drain_phase != DRAIN_NONE || session->acceptor->state != ACCEPTOR_OPEN;
 }
 
 static const struct lp_cfg_timeouts *timeouts_of(const struct worker *worker,
@@ -190,6 +192,14 @@ void session_next(struct worker *worker, struct session *session)
         wait_for_bytes(worker, session);
 }
 
+void session_stop_requesting(struct worker *worker, struct session *session)
+{
+    if (!session->is_requester)
+        return;
+    session->is_requester = false;
+    acceptor_put_requester(worker, session->acceptor);
+}
+
 /* --- completions --- */
 
 static void on_recv(struct loop *loop, struct conn *conn, int error)
@@ -252,6 +262,7 @@ static void on_released(struct loop *loop, struct conn *conn)
 
     LP_ASSERT(session->stream == NULL);
     partial_free(&session->partial);
+    session_stop_requesting(worker, session);
     atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);
     acceptor_put_session(worker, session->acceptor);
     lp_pool_put(&loop->spaces[LOOP_SPACE_FRONT], conn->name.slot);
@@ -289,25 +300,4 @@ void sessions_cut(struct worker *worker)
 {
     lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], cut, worker);
     lp_pool_each(&worker->loop.spaces[LOOP_SPACE_BACK], cut_back, worker);
-}
-
-struct leaving {
-    struct worker *worker;
-    struct acceptor *acceptor;
-};
-
-static void leave(void *object, void *context)
-{
-    struct session *session = object;
-    struct leaving *leaving = context;
-
-    if (session->acceptor == leaving->acceptor && session->stream == NULL &&
-        session->partial == NULL)
-        end_quietly(leaving->worker, session);
-}
-
-void sessions_leave(struct worker *worker, struct acceptor *acceptor)
-{
-    struct leaving leaving = {worker, acceptor};
-    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], leave, &leaving);
 }

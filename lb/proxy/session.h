@@ -23,6 +23,7 @@ struct session {
     struct partial *partial;
     struct lp_ip ip;
     uint16_t port;
+    bool is_requester; /* counted in acceptor->requesters_count */
     uint32_t since_ms;    /* low bits: idle since, or the head's first byte, or the last byte read */
     uint64_t close_at_ms; /* of a drain: idle sessions end then; 0: none */
 };
@@ -45,11 +46,12 @@ void partial_free(struct partial **partial);
 /* conn->in begins with the partial's bytes afterwards; the receive was limited so that they fit. */
 void partial_join(struct loop *loop, const struct partial *partial, struct conn *conn);
 
+/* It became a tunnel, or ends: nothing on it will need a route any more. */
+void session_stop_requesting(struct worker *worker, struct session *session);
+
 /* A drain begins: idle sessions get their turns; or all end now. */
 void sessions_schedule_close(struct worker *worker);
 void sessions_cut(struct worker *worker);
-/* Sessions of a removed listener: idle ones end politely, others after their exchange. */
-void sessions_leave(struct worker *worker, struct acceptor *acceptor);
 bool session_must_close(const struct worker *worker, const struct session *session);
 
 #endif

@@ -12,7 +12,7 @@
 /* clang-format off */
 #define TO(state) (1u << STREAM_##state)
 static const uint32_t stream_next[STREAM_STATE_COUNT] = {
-    [STREAM_FREE]     = TO(CONNECT) | TO(ANSWER),
+    [STREAM_FREE]     = TO(CONNECT) | TO(ANSWER) | TO(ENDED),
     [STREAM_CONNECT]  = TO(CONNECT) | TO(EXCHANGE) | TO(TUNNEL) /* itself: the next server */
                       | TO(ANSWER) | TO(ENDED),
     [STREAM_EXCHANGE] = TO(CONNECT)                             /* a reused connection was dead */
@@ -235,10 +235,6 @@ void stream_begin_request(struct worker *worker, struct session *session)
     const char *bytes = session->conn.in.data, *why = NULL;
     struct http1_request request;
 
-    if (session->acceptor->listener == NULL) {
-        stream_begin_refusal(worker, session, 503, END_NO_ROUTE, "its listener was removed");
-        return;
-    }
     struct stream *stream = begin(worker, session, CLASS_HTTP);
     if (stream == NULL)
         return;
@@ -365,7 +361,8 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
     const struct lp_cfg_timeouts *timeouts = &worker_config(worker)->timeouts;
 
     session->stream = NULL;
-    if (fate == FRONT_KEEP && session_must_close(worker, session))
+    if (fate == FRONT_KEEP &&
+        (session_must_close(worker, session) || session->acceptor->listener == NULL))
         fate = FRONT_POLITE;
     switch (fate) {
     case FRONT_KEEP:
@@ -419,7 +416,8 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
 void stream_fail(struct worker *worker, struct stream *stream, int status, enum end_reason reason)
 {
     if (stream_has(stream, STREAM_RESPONSE_BEGUN) || stream->class == CLASS_TCP) {
-        stream_end(worker, stream, reason, FRONT_RESET);
+        bool is_cut_short = stream->state != STREAM_CONNECT && stream->state != STREAM_FREE;
+        stream_end(worker, stream, reason, is_cut_short ? FRONT_RESET : FRONT_POLITE);
         return;
     }
     if (stream->back != NULL) {
@@ -528,5 +526,6 @@ void stream_become_long_lived(struct worker *worker, struct stream *stream)
     lp_list_push_back(&stream->server->cells[worker->index].tunnels, &stream->link);
     keep_note(worker, stream);
     stream_drop_snapshot(worker, stream);
+    session_stop_requesting(worker, stream->session);
     closing_plan(worker, stream);
 }

@@ -96,6 +96,7 @@ struct stream {
     uint16_t status, answer_status, close_code;
     enum end_reason eof_reason : 8; /* of a tunnel: who said FIN first */
     uint8_t state, class, end_reason, closing, closing_reason, method, retries_count;
+    const char *first_to_end; /* of a tunnel: the side whose Close or FIN came first; or NULL */
     char request_key[WS_KEY_SIZE]; /* the client's Sec-WebSocket-Key */
 };
 

@@ -40,6 +40,9 @@ static void forward(struct worker *worker, struct stream *stream, struct directi
         if (stream->class == CLASS_WEBSOCKET)
             size = (uint32_t)ws_tracker_step(&direction->as.frames, from->in.data, size,
                                              ends_at_boundary);
+        if (stream->class == CLASS_WEBSOCKET && stream->first_to_end == NULL &&
+            ws_tracker_has_close(&direction->as.frames))
+            stream->first_to_end = is_down ? "server" : "client";
         direction->bytes += size;
         if (size > 0)
             stream_send(worker, stream, to, conn_take(&worker->loop, from, size));
@@ -59,6 +62,8 @@ static void note_eof(struct worker *worker, struct stream *stream, enum end_reas
                        ws_tracker_has_close(&stream->up.as.frames) ||
                        ws_tracker_has_close(&stream->down.as.frames);
     stream->eof_reason = was_closing ? END_DONE : who;
+    if (stream->first_to_end == NULL)
+        stream->first_to_end = end_whose(who);
     stream_arm_timers(worker, stream);
 }
 

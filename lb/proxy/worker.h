@@ -47,10 +47,11 @@ struct acceptor {
     struct loop_timer timer; /* the pause after EMFILE; the wait before a removal */
     struct lp_list link;     /* worker->acceptors */
     struct endpoint *endpoint; /* NULL when let go of */
-    const struct snap_listener *listener; /* of the newest snapshot, or of `kept`; NULL: closed */
-    struct snapshot_ref *kept; /* the last snapshot that lists it, while the queue is emptied */
+    const struct snap_listener *listener; /* of the newest snapshot, or of `kept`; else NULL */
+    struct snapshot_ref *kept; /* removed: the last snapshot that lists it, while sessions need it */
     char *listener_name; /* for the log, also when the listener is gone */
-    uint32_t sessions_count;
+    uint32_t sessions_count;    /* and one for itself until it is closed */
+    uint32_t requesters_count;  /* sessions that may still have a request: no tunnels */
     enum { ACCEPTOR_OPEN, ACCEPTOR_REFUSING, ACCEPTOR_EMPTYING, ACCEPTOR_CLOSED } state;
 };
 
@@ -112,6 +113,8 @@ void worker_wake(const struct worker *worker);
  * not; old is the one before, or NULL. */
 void acceptors_update(struct worker *worker, struct snapshot_ref *old);
 void acceptors_stop(struct worker *worker);
+/* One session less; one less that may have a request (it became a tunnel, or ends). */
+void acceptor_put_requester(struct worker *worker, struct acceptor *acceptor);
 void acceptor_put_session(struct worker *worker, struct acceptor *acceptor);
 bool acceptors_are_closed(const struct worker *worker);
 

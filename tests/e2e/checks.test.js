@@ -73,7 +73,7 @@ describe('checks', { concurrency: 4 }, () => {
     };
     const lab = await Lab.start(t, {
       servers: { a: { handle }, b: { handle }, c: { handle }, d: { handle } },
-      pools: { app: { balance: 'round_robin', check: { type: 'http', path: '/health', host: 'app.example.com', headers: { 'X-Check': 'yes' }, expect: '200-299,404', ...quick } } },
+      pools: { app: { balance: 'round_robin', check: { type: 'http', path: '/health', host: 'app.example.com', headers: { 'X-Check': 'yes' }, expect: ['200-299', 404], ...quick } } },
     });
     const counts = await ask(lab, 20);
     assert.deepEqual(Object.keys(counts).sort(), ['a', 'c']);

@@ -93,7 +93,10 @@ describe('drain', { concurrency: 4 }, () => {
       await connection.write(big.subarray(0, 100000));
       await new Promise((resolve) => { origin.goOn = resolve; origin.changed(); });
       await connection.write(big.subarray(100000));
-      for (;;) await connection.write(frame(OP.TEXT, 'more', { masked: false })).then(() => new Promise((resolve) => setTimeout(resolve, 5)));
+      while (!connection.isGone) {
+        await connection.write(frame(OP.TEXT, 'more', { masked: false }));
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
     } } } });
     const socket = await lab.rawWebSocket();
     await socket.client.until(() => socket.client.received > 100000, 'the first part');
@@ -189,7 +192,7 @@ describe('drain', { concurrency: 4 }, () => {
     const lab = await Lab.start(t, { ...short, servers: { s1: { handle: async (request, answer) => {
       await answer.head(200, { 'Content-Type': 'text/event-stream', 'Transfer-Encoding': 'chunked' });
       const text = Array.from({ length: 100000 }, (_, i) => `id: ${i}\ndata: number ${i} ${'.'.repeat(i % 50)}\n\n`).join('');
-      for (let at = 0, size = 1; !answer.socket.destroyed; at += size, size = (size * 7 + 3) % 91 + 1) {
+      for (let at = 0, size = 1; !answer.socket.destroyed; at += size, size = crypto.randomInt(1, 91)) {
         await answer.chunk(text.slice(at, at + size));
         if (size % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       }

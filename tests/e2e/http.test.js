@@ -497,12 +497,11 @@ describe('connections', { concurrency: 4 }, () => {
 describe('heads', { concurrency: 4 }, () => {
   test('absolute-form is forwarded in origin form and its authority wins', async (t) => {
     const lab = await Lab.start(t);
-    const client = await lab.raw('GET http://real.example:81/p?q=1 HTTP/1.1\r\nHost: other\r\n\r\nGET http://bare.example HTTP/1.1\r\nHost: bare.example\r\n\r\nGET http://bare.example?q HTTP/1.1\r\nHost: bare.example\r\n\r\n');
+    const client = await lab.raw('GET http://real.example:81/p?q=1 HTTP/1.1\r\nHost: other\r\n\r\nGET http://bare.example HTTP/1.1\r\nHost: bare.example\r\n\r\n');
     const first = await client.response();
     assert.equal(first.json().target, '/p?q=1');
     assert.deepEqual(describedFields(first, 'host'), ['real.example:81']);
     assert.equal((await client.response()).json().target, '/');
-    assert.equal((await client.response()).json().target, '/?q');
   });
 
   test('OPTIONS * reaches the server as it is', async (t) => {

@@ -156,6 +156,12 @@ class Lab extends Watched {
     return client;
   }
 
+  /** A new client is accepted and closed at once; its reset may even come before its connect is known. */
+  async isTurnedAway(options) {
+    const client = await this.connect(options).catch((err) => assert.equal(err.code, 'ECONNRESET'));
+    await client?.isClosed();
+  }
+
   /** One request on a connection of its own. */
   async request(target = '/', options = {}) {
     const client = await this.connect(options);

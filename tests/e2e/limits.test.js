@@ -197,8 +197,7 @@ describe('limits', { concurrency: 2 }, () => {
       await clients[i].write('x');
       await clients[i].read(1);
     }
-    const extra = await lab.connect();
-    await extra.isClosed();
+    await lab.isTurnedAway();
     for (const client of clients) { await client.write('y'); await client.read(1); }
   });
 
@@ -286,9 +285,14 @@ describe('neighbours', () => {
 
   test('memory of stalled connections is bounded by ending the longest stalled', async (t) => {
     const large = Buffer.alloc(16 * MiB, 'x');
-    const lab = await Lab.start(t, { limits: { memory: '2MiB', stalled: '64KiB' }, servers: { s1: { handle: async (request, answer) => { answer.respond(200, {}, large); await answer.isGone; } } } });
-    for (let i = 0; i < 100; i++) lab.clients.add(await neverReads(lab));
+    const lab = await Lab.start(t, { limits: { memory: '1MiB', stalled: '64KiB' }, servers: { s1: { handle: async (request, answer) => { answer.respond(200, {}, large); await answer.isGone; } } } });
+    const before = lab.limpet.memory();
+    const wasEnded = () => lab.limpet.log.some((line) => line.path === '/large' && line.end === END.slowPeer);
+    for (let i = 0; i < 1500 && !wasEnded(); i++) lab.clients.add(await neverReads(lab));
     await lab.logs({ path: '/large', end: END.slowPeer });
+    const grown = (lab.limpet.memory() - before) / MiB;
+    t.diagnostic(`${lab.clients.size} clients that do not read, ${grown.toFixed(1)} MiB more`);
+    assert.ok(grown < 100, `memory grew by ${grown} MiB`);
     assert.equal((await lab.request('/alive', { method: 'HEAD' })).status, 200);
   });
 

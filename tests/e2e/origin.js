@@ -215,11 +215,13 @@ class HttpReader {
       if (/websocket/i.test(request.get('upgrade') ?? '') && !this.origin.refusesUpgrades) {
         const handled = this.origin.options.handleUpgrade
           && await this.origin.options.handleUpgrade(request, answer, this) !== false;
-        if (!handled) this.#upgrade(request);
-        return;
+        if (!handled) {
+          this.#upgrade(request);
+          return;
+        }
+      } else if (!(this.origin.options.handle && await this.origin.options.handle(request, answer, this.origin) !== false)) {
+        await this.origin.answer(request, answer);
       }
-      const handled = this.origin.options.handle && await this.origin.options.handle(request, answer, this.origin) !== false;
-      if (!handled) await this.origin.answer(request, answer);
     } catch (err) {
       if (!this.arrival.socket.destroyed) this.origin.faults.push(err);
     }

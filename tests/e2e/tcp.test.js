@@ -87,8 +87,7 @@ describe('tcp', { concurrency: 3 }, () => {
       client.destroy();
     }
     await lab.server('s2').refuse();
-    const client = await lab.connect();
-    await client.isClosed();
+    await lab.isTurnedAway();
     await lab.logs({ class: 'tcp', end: END.connectFailed });
   });
 
