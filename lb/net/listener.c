@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define BACKLOG 4096
+#define BACKLOG  4096
+#define RETRY_MS 50
 
 static bool explain(struct lp_err *err, const char *text, int error)
 {
@@ -90,6 +92,15 @@ static int open_unix(const struct endpoint *endpoint)
     return -1;
 }
 
+static void close_sockets(struct endpoint *endpoint)
+{
+    for (uint32_t i = 0; i < endpoint->fds_count; i++) {
+        if (endpoint->fds[i] >= 0)
+            close(endpoint->fds[i]);
+        endpoint->fds[i] = -1;
+    }
+}
+
 static bool open_sockets(struct endpoint *endpoint)
 {
     if (endpoint->address.as.any.sa_family == AF_UNIX) {
@@ -111,8 +122,24 @@ static bool open_sockets(struct endpoint *endpoint)
     return true;
 }
 
+/* A process that was killed a moment ago may still hold the address: the kernel takes its io_uring
+ * down in the background. */
+static bool open_sockets_soon(struct endpoint *endpoint, uint32_t patience_ms)
+{
+    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000l};
+
+    while (!open_sockets(endpoint)) {
+        if (errno != EADDRINUSE || patience_ms < RETRY_MS)
+            return false;
+        patience_ms -= RETRY_MS;
+        close_sockets(endpoint);
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 bool endpoint_open(struct endpoint **out, const struct lp_cfg_bind *bind, uint32_t workers_count,
-                   struct lp_err *err)
+                   uint32_t patience_ms, struct lp_err *err)
 {
     struct endpoint *endpoint = lp_alloc(sizeof(*endpoint) + workers_count * sizeof(int));
 
@@ -123,7 +150,7 @@ bool endpoint_open(struct endpoint **out, const struct lp_cfg_bind *bind, uint32
     lp_list_init(&endpoint->link);
     for (uint32_t i = 0; i < workers_count; i++)
         endpoint->fds[i] = -1;
-    if (open_sockets(endpoint)) {
+    if (open_sockets_soon(endpoint, patience_ms)) {
         *out = endpoint;
         return true;
     }
@@ -138,9 +165,7 @@ bool endpoint_open(struct endpoint **out, const struct lp_cfg_bind *bind, uint32
 
 void endpoint_destroy(struct endpoint *endpoint)
 {
-    for (uint32_t i = 0; i < endpoint->fds_count; i++)
-        if (endpoint->fds[i] >= 0)
-            close(endpoint->fds[i]);
+    close_sockets(endpoint);
     if (endpoint->address.size > 0 && endpoint->address.as.any.sa_family == AF_UNIX)
         unlink(endpoint->address.as.un.sun_path);
     lp_list_remove(&endpoint->link);

@@ -17,10 +17,10 @@ struct endpoint {
     int fds[]; /* one a worker; of a Unix socket all the same file */
 };
 
-/* Binds and listens. False with a sentence: in use (also by another limpet), not permitted, not an
- * address of this machine. Gives *out. */
+/* Binds and listens. False with a sentence: in use (also by another limpet) and still so after
+ * patience_ms, not permitted, not an address of this machine. Gives *out. */
 bool endpoint_open(struct endpoint **out, const struct lp_cfg_bind *bind, uint32_t workers_count,
-                   struct lp_err *err) LP_MUST_USE;
+                   uint32_t patience_ms, struct lp_err *err) LP_MUST_USE;
 /* Closes what workers have not closed (fds set to -1) and frees. Removes a Unix socket's file. */
 void endpoint_destroy(struct endpoint *endpoint);
 bool endpoint_is_for(const struct endpoint *endpoint, const struct lp_cfg_bind *bind);

@@ -5,6 +5,8 @@
 #include "lb/health/check.h"
 #include "lb/ops/process.h"
 
+#define START_PATIENCE_MS 1000u
+
 static struct endpoint *find_endpoint(const struct process *process, const struct lp_cfg_bind *bind)
 {
     LP_LIST_EACH (link, &process->endpoints) {
@@ -46,7 +48,9 @@ bool process_open_endpoints(struct process *process, const struct lp_config *con
                 *must_wait |= process->snapshot != NULL && !is_listed(process->snapshot, endpoint);
                 continue;
             }
-            if (!endpoint_open(&endpoint, bind, process->workers_count, err)) {
+            /* Only at start: a running control thread must not sleep. */
+            uint32_t patience_ms = process->snapshot == NULL ? START_PATIENCE_MS : 0;
+            if (!endpoint_open(&endpoint, bind, process->workers_count, patience_ms, err)) {
                 close_fresh(process, mark);
                 return false;
             }

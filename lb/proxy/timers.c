@@ -7,11 +7,11 @@
 
 #define NEVER UINT64_MAX
 
-/* A time whose low 32 bits are known, as a full one: it lies at most 24 days back. */
+/* A time whose low 32 bits are known, as a full one: it lies at most 24 days away, usually back. */
 static uint64_t full_ms(const struct worker *worker, uint32_t low)
 {
     uint64_t now_ms = worker->loop.now_ms;
-    return now_ms - (uint32_t)((uint32_t)now_ms - low);
+    return now_ms - (uint64_t)(int64_t)(int32_t)((uint32_t)now_ms - low);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
