@@ -6,7 +6,6 @@
 
 #define DESCRIPTORS_PER_SESSION 2u  /* client and server */
 #define DESCRIPTORS_SPARE       96u /* files, checks, eventfds, the control thread */
-#define RESERVE                 64u /* clients over the limit that hear 503 */
 
 /* The soft limit is a default for programs that use select(); we may have the hard one. */
 static uint64_t raise_descriptors(void)
@@ -31,7 +30,7 @@ static uint64_t listening_sockets(const struct process *process, const struct lp
 bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err)
 {
     uint64_t descriptors = raise_descriptors();
-    uint64_t fixed = DESCRIPTORS_SPARE + RESERVE + 4ull * process->workers_count +
+    uint64_t fixed = DESCRIPTORS_SPARE + LIMITS_RESERVE + 4ull * process->workers_count +
                      2 * listening_sockets(process, config);
     uint64_t fits = descriptors > fixed ? (descriptors - fixed) / DESCRIPTORS_PER_SESSION : 0;
 
@@ -50,7 +49,6 @@ bool limits_apply(struct process *process, const struct lp_config *config, struc
     process->shared.sessions_max =
         config->limits.connections > 0 ? config->limits.connections
                                        : (uint32_t)(fits < UINT32_MAX / 2 ? fits : UINT32_MAX / 2);
-    process->shared.sessions_reserve = RESERVE;
     atomic_store(&process->shared.memory_max, limits_memory(config));
     return true;
 }

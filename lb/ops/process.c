@@ -191,17 +191,16 @@ static uint32_t count_quota(uint32_t cpus)
 
 static bool start_workers(struct process *process, struct lp_err *err)
 {
-    pthread_barrier_t started;
     bool ok = true;
 
-    pthread_barrier_init(&started, NULL, process->workers_count + 1);
+    pthread_barrier_init(&process->started, NULL, process->workers_count + 1);
     for (uint32_t i = 0; i < process->workers_count; i++) {
         struct worker *worker = &process->workers[i];
         worker->index = i;
         worker->workers_count = process->workers_count;
         worker->shared = &process->shared;
         worker->settings = worker_settings;
-        worker->started = &started;
+        worker->started = &process->started;
         worker->wake_fd = eventfd(0, EFD_CLOEXEC);
         worker->log = log_ring_create();
         process->access_log.rings[i] = worker->log;
@@ -211,8 +210,7 @@ static bool start_workers(struct process *process, struct lp_err *err)
             _exit(1);
         }
     }
-    pthread_barrier_wait(&started);
-    pthread_barrier_destroy(&started);
+    pthread_barrier_wait(&process->started);
     for (uint32_t i = 0; i < process->workers_count && ok; i++)
         if (!process->workers[i].is_started) {
             *err = process->workers[i].start_error;
@@ -232,6 +230,7 @@ static void join_workers(struct process *process)
         process->leftovers.stale += worker->leftovers.stale;
         close(worker->wake_fd);
     }
+    pthread_barrier_destroy(&process->started);
     access_log_finish(&process->access_log);
     for (uint32_t i = 0; i < process->workers_count; i++)
         log_ring_destroy(process->workers[i].log);
@@ -312,6 +311,7 @@ static bool prepare(struct process *process, struct lp_config *config, struct lp
     if (!snapshot_build(&snapshot, config, err))
         return false;
     process->workers_count = config->workers != 0 ? config->workers : count_quota(count_cpus());
+    process->shared.sessions_reserve = LIMITS_RESERVE;
     registry_init(&process->registry, process->workers_count);
     process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
     process->access_log.rings =

@@ -27,6 +27,7 @@ struct process {
     const char *path, *text; /* text NULL: read from path */
     struct worker *workers;
     uint32_t workers_count;
+    pthread_barrier_t started; /* all workers and this thread */
     struct registry registry;
     struct lp_list endpoints, snapshots;
     struct snapshot *snapshot; /* the newest */
@@ -80,6 +81,7 @@ void drain_begin(struct process *process);
 void drain_hurry(struct process *process);
 
 /* limits.c */
+#define LIMITS_RESERVE 64u /* clients over the limit that hear 503 */
 bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err);
 uint64_t limits_memory(const struct lp_config *config);
 

@@ -34,11 +34,12 @@ static bool refuse_over_limit(struct worker *worker, struct session *session)
 {
     struct shared *shared = worker->shared;
     uint32_t count = atomic_fetch_add_explicit(&shared->sessions_count, 1, memory_order_relaxed);
+    uint32_t max = atomic_load_explicit(&shared->sessions_max, memory_order_relaxed);
 
-    if (LP_UNLIKELY(count >= shared->sessions_max)) {
+    if (LP_UNLIKELY(count >= max)) {
         bool is_http = session->acceptor->listener != NULL &&
                        session->acceptor->listener->config->protocol == LP_PROTOCOL_HTTP;
-        if (is_http && count < shared->sessions_max + shared->sessions_reserve)
+        if (is_http && count < max + shared->sessions_reserve)
             stream_begin_refusal(worker, session, 503, END_CONNECTION_LIMIT, NULL);
         else
             conn_reset(&worker->loop, &session->conn);

@@ -27,7 +27,8 @@ struct shared {
     _Atomic uint8_t drain_phase;         /* written by the control thread */
     uint64_t spread_begins_ms, spread_ends_ms; /* written before DRAIN_SPREADING */
     uint16_t drain_close_code;                 /* likewise */
-    uint32_t sessions_max, sessions_reserve;   /* the reserve hears a 503 */
+    _Atomic uint32_t sessions_max;             /* written by the control thread on a reload */
+    uint32_t sessions_reserve;                 /* so many more hear a 503 */
     _Atomic uint64_t memory_max;               /* bytes for stalled connections */
     int control_fd; /* eventfd: a snapshot was let go of, a worker has ended */
     int log_fd;     /* eventfd: access log lines wait */
