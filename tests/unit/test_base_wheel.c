@@ -482,7 +482,6 @@ static void model_fire(struct lp_timer *timer, void *context)
 
     model->fired_count++;
     model->ghosts_count += !one->is_set || lp_timer_is_set(timer);
-    /* set_at_latest() may keep an earlier millisecond of the same tick: then the model is early. */
     model->early_count += model->now_ms < one->due_ms;
     one->is_set = false;
     for (uint32_t i = dice_below(&model->dice, 3); i > 0; i--)
