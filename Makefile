@@ -44,6 +44,7 @@ FLAGS_asan    := -O1 -DLP_DEBUG -Werror -fno-omit-frame-pointer -fsanitize=addre
 FLAGS_tsan    := -O1 -DLP_DEBUG -Werror -fno-omit-frame-pointer -fsanitize=thread
 # clang, because libFuzzer is its own; the program under test reports coverage to the fuzzer.
 CC_fuzz       := clang
+NEEDS_fuzz    := test-packages
 FLAGS_fuzz    := -O1 -DLP_DEBUG -Werror -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 # The hash must give the same answers however it was compiled.
@@ -62,7 +63,7 @@ all: build/limpet
 
 # The rules of one variant: objects, the archive of everything but main(), program and tests.
 define variant
-build/$(1)/%.o: %.c Makefile | packages $(LIBURING) $(WOLFSSL)
+build/$(1)/%.o: %.c Makefile | packages $(NEEDS_$(1)) $(LIBURING) $(WOLFSSL)
 	@mkdir -p $$(@D)
 	@echo "  $(1) $$<"
 	@$$(or $$(CC_$(1)),$$(CC)) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(call cflags_of,$$*) -MMD -MP -c -o $$@ $$<
@@ -130,9 +131,19 @@ E2E           := $(wildcard tests/e2e/*.test.js)
 E2E_TSAN      := $(wildcard tests/e2e/*.tsan.js)
 E2E_FAULT     := $(wildcard tests/fault/*.test.js)
 FUZZ_SECONDS  ?= 5
+TEST_SECONDS  ?= 300
 # The sanitizers of Debian 12 cannot place their shadow memory with today's address randomisation.
 NO_ASLR       := $(shell setarch -R true 2>/dev/null && echo setarch -R)
-NODE_TEST     := $(NO_ASLR) node --test --test-reporter=spec
+
+# each(COMMAND,FILES): runs the command with each file, bounded in time, whatever became of the others.
+define each
+	@bad=0; for file in $(2); do \
+		echo "-- $$file"; timeout $(TEST_SECONDS) $(NO_ASLR) $(1) $$file; status=$$?; \
+		[ $$status = 0 ] || bad=1; \
+		[ $$status -lt 124 ] || echo "crashed: 0 passed, 1 failed ($$file, status $$status)"; \
+	done; exit $$bad
+endef
+NODE_TEST     := node --test --test-reporter=spec
 
 UNIT_PROGRAMS := $(UNIT:%.c=build/asan/%) \
 	$(foreach v,O0 fast,$(patsubst %.c,build/$(v)/%,$(filter tests/unit/test_hash%,$(UNIT))))
@@ -147,25 +158,27 @@ $(NODE_MODULES): tests/e2e/package-lock.json | test-packages
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-$(UNIT_PROGRAMS): | test-packages
+$(UNIT_PROGRAMS:%=%.o): | test-packages
 
 test-unit: $(UNIT_PROGRAMS)
-	@bad=0; for program in $^; do echo "$$program"; $(NO_ASLR) $$program || bad=1; done; exit $$bad
+	$(call each,,$^)
 
 fuzz: $(FUZZ:%.c=build/fuzz/%)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) NO_ASLR='$(NO_ASLR)' tests/fuzz/run $^
 
+test-e2e test-asan test-tsan test-fault: export LIMPET_BIN = $<
+
 test-e2e: build/debug/limpet $(NODE_MODULES)
-	@LIMPET_BIN=$< $(NODE_TEST) $(E2E)
+	$(call each,$(NODE_TEST),$(E2E))
 
 test-asan: build/asan/limpet $(NODE_MODULES)
-	@LIMPET_BIN=$< $(NODE_TEST) $(E2E)
+	$(call each,$(NODE_TEST),$(E2E))
 
 test-tsan: build/tsan/limpet $(NODE_MODULES)
-	@LIMPET_BIN=$< $(NODE_TEST) $(E2E_TSAN)
+	$(call each,$(NODE_TEST),$(E2E_TSAN))
 
 test-fault: build/asan/limpet $(NODE_MODULES)
-	@LIMPET_BIN=$< $(NODE_TEST) $(E2E_FAULT)
+	$(call each,$(NODE_TEST),$(E2E_FAULT))
 
 # Globals are looked up in the release's objects, examples of the documents checked by its program.
 lint: build/limpet | test-packages

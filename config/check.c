@@ -189,9 +189,13 @@ static void check_pool(struct reader *r, const struct place *at, struct lp_cfg_p
 static void refuse_pool_name(struct reader *r, const struct place *at, struct lp_slice name)
 {
     const struct lp_cfg_pool *nearest = NULL;
-    uint32_t least = UINT32_MAX;
+    uint32_t least = UINT32_MAX, pools_count = 0;
 
-    for (uint32_t i = 0; i < r->config->pools_count && i < COMPARED_POOLS_MAX; i++) {
+    if (r->report->errors_count < REPORT_KEPT_MAX)
+        pools_count = r->config->pools_count;
+    if (pools_count > COMPARED_POOLS_MAX)
+        pools_count = COMPARED_POOLS_MAX;
+    for (uint32_t i = 0; i < pools_count; i++) {
         const struct lp_cfg_pool *pool = &r->config->pools[i];
         uint32_t distance = words_distance(name, pool->name);
         if (words_are_near(name, pool->name) && distance < least) {

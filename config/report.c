@@ -12,9 +12,7 @@
 #include "config/utf8.h"
 
 /* Longest part of a source line that is shown; longer lines are cut around the mistake. */
-#define EXCERPT_CHARS_MAX 100u
-/* Discovered beyond this, messages are only counted: a generated file may be wrong everywhere. */
-#define MESSAGES_MAX       2000u
+#define EXCERPT_CHARS_MAX  100u
 #define SENTENCE_BYTES_MAX 1024u
 
 /* ---- collecting ---- */
@@ -47,7 +45,7 @@ void report_add_list(struct report *report, enum severity severity, const struct
         report->errors_count++;
     else
         report->warnings_count++;
-    if (report->messages_count == MESSAGES_MAX)
+    if (report->messages_count == REPORT_KEPT_MAX)
         return;
     if (report->messages_count == report->messages_room) {
         report->messages_room = report->messages_room == 0 ? 32 : report->messages_room * 2;

@@ -9,6 +9,8 @@
 
 /* More of each are counted, not shown: nobody mends more in one go. */
 #define REPORT_SHOWN_MAX 20u
+/* More than this are not even kept: a generated file may be wrong everywhere. */
+#define REPORT_KEPT_MAX 2000u
 
 enum severity { SEVERITY_ERROR, SEVERITY_WARNING };
 

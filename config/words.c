@@ -214,12 +214,13 @@ bool words_are_near(struct lp_slice a, struct lp_slice b)
     size_t longer = a.size > b.size ? a.size : b.size;
     size_t allowed = longer / 3;
 
-    if (longer > WORD_BYTES_MAX)
-        return false;
     if (allowed == 0)
         allowed = 1;
     if (allowed > 3)
         allowed = 3;
+    size_t shorter = a.size + b.size - longer;
+    if (longer > WORD_BYTES_MAX || longer - shorter > allowed)
+        return false;
     uint32_t distance = words_distance(a, b);
     return distance <= allowed && distance < longer;
 }

@@ -40,7 +40,8 @@ static const char *text_of(const struct lp_ip *ip)
 {
     static char text[LP_ADDR_TEXT_MAX];
 
-    assert_int_equal(lp_ip_format(ip, text), strlen(text));
+    size_t size = lp_ip_format(ip, text);
+    assert_int_equal(size, strlen(text));
     return text;
 }
 
@@ -301,8 +302,7 @@ static void a_mapped_network_counts_its_prefix_in_bits_of_ipv6(void **state)
     assert_int_equal(mapped.bits, 32);
     assert_false(lp_cidr_parse(&mapped, at_the_edge("::ffff:10.0.0.0/8")));
     assert_false(lp_cidr_parse(&mapped, at_the_edge("::ffff:10.0.0.0/95")));
-    assert_false(lp_cidr_parse(&mapped, at_the_edge("::ffff:10.0.0.0/103")) &&
-                 lp_cidr_parse(&mapped, at_the_edge("::ffff:11.0.0.0/103")));
+    assert_false(lp_cidr_parse(&mapped, at_the_edge("::ffff:11.0.0.0/103")));
     assert_false(lp_cidr_parse(&mapped, at_the_edge("::ffff:10.0.0.0/129")));
 }
 
