@@ -68,7 +68,8 @@ apt_open() {
 	Dir::Cache "$apt/cache";
 	APT::Sandbox::User "root";
 	END
-    apt-get -q -c "$apt/apt.conf" update
+    say "asking the archive for the sources of Debian's $*"
+    apt-get -q -c "$apt/apt.conf" update >"$apt/log" 2>&1 || die "apt-get update failed, see $apt/log"
 }
 
 # source_versions PACKAGE: every version offered, newest first.
@@ -76,9 +77,11 @@ source_versions() {
     apt-cache -c "$apt/apt.conf" showsrc "$1" | sed -n 's/^Version: //p' | sort -Vru
 }
 
-# source_fetch PACKAGE=VERSION: into archives/; true when all files came and apt verified them.
+# source_fetch PACKAGE[=VERSION]: into archives/; true when all files came and apt verified them.
+# The archive itself may still be there when the packaging around it is gone, so the log is silent.
 source_fetch() {
-    (cd "$deps/archives" && apt-get -q -c "$apt/apt.conf" source --download-only "$1")
+    say "fetching the source of $1"
+    (cd "$deps/archives" && apt-get -q -c "$apt/apt.conf" source --download-only "$1") >>"$apt/log" 2>&1
 }
 
 is_pinned() { [ -f "$1" ] && echo "$2  $1" | sha256sum --check --status; }
@@ -108,10 +111,10 @@ liburing() {
         archive=$deps/archives/liburing_2.9.orig.tar.gz
         if ! is_pinned "$archive" $liburing_sha256; then
             apt_open trixie
-            source_fetch liburing || say "apt-get source failed; the checksum decides"
+            source_fetch liburing || say "not all of it came; the checksum decides"
         fi
-        is_pinned "$archive" $liburing_sha256 || die "liburing 2.9 is not to be had from the" \
-            "Debian archive; give a source tree with LIBURING_DIR="
+        is_pinned "$archive" $liburing_sha256 || die "liburing 2.9 did not come from Debian's" \
+            "trixie, see $apt/log; give a source tree with LIBURING_DIR="
         say "liburing: 2.9 of Debian 13"
         unpack "$archive" "$out/src"
     fi
@@ -153,7 +156,7 @@ wolfssl_archive() {
         apt_open sid testing
         versions=$(source_versions wolfssl)
         for version in $(echo "$versions" | grep "^$wolfssl_pinned-"); do
-            source_fetch "wolfssl=$version" || say "apt-get source failed; the checksum decides"
+            source_fetch "wolfssl=$version" || say "not all of it came; the checksum decides"
             ! is_pinned "$archive" $wolfssl_sha256 || break
         done
     fi
@@ -171,7 +174,7 @@ wolfssl_archive() {
         return
     done
     die "wolfSSL: neither the pinned $wolfssl_pinned nor a newer one came from Debian's unstable or" \
-        "testing; give a source tree of wolfSSL >= $wolfssl_pinned with WOLFSSL_DIR="
+        "testing, see $apt/log; give a source tree of wolfSSL >= $wolfssl_pinned with WOLFSSL_DIR="
 }
 
 # P-256 and Poly1305 leave the upper halves of the YMM registers dirty, which makes the SSE code

@@ -23,7 +23,8 @@ void usage_print(void)
          "  limpet demo [--port N]                three small servers behind limpet, to try it\n"
          "  limpet --help | --version\n"
          "\n"
-         "FILE is " USAGE_DEFAULT_PATH " where not given. Exit status: 0 done, 1 an error, 2 wrong usage.");
+         "FILE is " USAGE_DEFAULT_PATH
+         " where not given. Exit status: 0 done, 1 an error, 2 wrong usage.");
 }
 
 int usage_error(const char *format, ...)

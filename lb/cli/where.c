@@ -97,8 +97,8 @@ static bool hash_key(const struct where *where, const struct lp_cfg_pool *pool, 
         return false;
     }
     if (wants_ip && reads_as_ip)
-        key = (struct lp_slice){(const char *)bytes, lp_hash_ip_key(bytes, &ip, pool->ipv4_prefix,
-                                                                    pool->ipv6_prefix)};
+        key = (struct lp_slice){(const char *)bytes,
+                                lp_hash_ip_key(bytes, &ip, pool->ipv4_prefix, pool->ipv6_prefix)};
     *out = lp_hash_key(key, pool->seed);
     return true;
 }
@@ -140,7 +140,7 @@ static bool print_all(const struct where *where, const struct pool_view *view)
                 line[size - 1] = '\0';
             ok = print_key(where, view, line, order);
         }
-        free(line);
+        lp_free(line); /* getline's memory is malloc's, and so is ours */
     }
     lp_free(order);
     return ok;

@@ -21,7 +21,8 @@ static const char *type_word(enum lp_check_type type)
 static void plan_next(struct process *process, struct check *check)
 {
     uint32_t interval_ms = check->config->interval_ms;
-    uint64_t jittered_ms = interval_ms - interval_ms / 10 + lp_random_fast() % (interval_ms / 5 + 1);
+    uint64_t jittered_ms =
+        interval_ms - interval_ms / 10 + lp_random_fast() % (interval_ms / 5 + 1);
     uint64_t due_ms = check->began_ms + jittered_ms;
 
     if (due_ms <= process->loop.now_ms)

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINGER_MS   1000u
-#define PING_WORD   "limpet"
-#define PING_SIZE   (sizeof(PING_WORD) - 1)
+#define LINGER_MS 1000u
+#define PING_WORD "limpet"
+#define PING_SIZE (sizeof(PING_WORD) - 1)
 
 static void on_connect(struct loop *loop, struct conn *conn, int error);
 static void on_recv(struct loop *loop, struct conn *conn, int error);
@@ -115,8 +115,9 @@ static size_t write_request(struct probe *probe, char *out, size_t out_max)
         host = LP_SLICE("localhost");
     else if (host.size == 0)
         host = (struct lp_slice){address, lp_addr_format(&probe->address, address)};
-    size = (size_t)snprintf(out, out_max, "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: limpet\r\n",
-                            LP_SLICE_ARG(config->path), LP_SLICE_ARG(host));
+    size =
+        (size_t)snprintf(out, out_max, "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: limpet\r\n",
+                         LP_SLICE_ARG(config->path), LP_SLICE_ARG(host));
     for (uint32_t i = 0; i < config->headers_count && size < out_max; i++)
         size += (size_t)snprintf(out + size, out_max - size, "%.*s: %.*s\r\n",
                                  LP_SLICE_ARG(config->headers[i].name),
@@ -197,8 +198,7 @@ static void judge_upgrade(struct loop *loop, struct probe *probe,
     } else if (!probe->check->config->ping) {
         succeed_websocket(loop, probe);
     } else {
-        size_t size =
-            ws_write_ping(frame, (struct lp_slice){PING_WORD, PING_SIZE}, true);
+        size_t size = ws_write_ping(frame, (struct lp_slice){PING_WORD, PING_SIZE}, true);
         if (!send_text(loop, probe, frame, size)) {
             tell(loop, probe, "no buffer for a Ping", false);
             return;
@@ -233,9 +233,8 @@ static void read_answer(struct loop *loop, struct probe *probe)
 
     for (;;) {
         http1_head_init(&head);
-        enum http1_outcome outcome =
-            http1_parse_response(&head, probe->received, probe->received_size, LP_HEAD_BYTES_MAX,
-                                 LP_HEADERS_MAX, &why);
+        enum http1_outcome outcome = http1_parse_response(
+            &head, probe->received, probe->received_size, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX, &why);
         if (outcome == HTTP1_MORE)
             return;
         if (outcome != HTTP1_DONE ||

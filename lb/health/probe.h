@@ -11,7 +11,7 @@ struct check;
 enum probe_step { PROBE_CONNECT, PROBE_ANSWER, PROBE_PONG };
 
 struct probe {
-    struct conn conn; /* first: lb/net names it */
+    struct conn conn;    /* first: lb/net names it */
     struct check *check; /* NULL: the result is told, only its end is left */
     struct lp_addr address;
     enum probe_step step;
@@ -28,7 +28,7 @@ struct check {
     const struct lp_cfg_check *config; /* of the newest snapshot */
     struct loop_timer timer;           /* the next probe */
     struct probe *probe;               /* under way, or NULL */
-    uint32_t streak; /* results in a row that contradict the state */
+    uint32_t streak;                   /* results in a row that contradict the state */
     bool has_result;
     uint64_t began_ms; /* the last probe */
 };

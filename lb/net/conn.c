@@ -79,7 +79,7 @@ void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max)
 void conn_rearm_starved(struct loop *loop, struct conn *conn)
 {
     lp_list_remove(&conn->link);
-    conn->flags &= (uint8_t)~(CONN_STARVED | CONN_STREAMING);
+    conn->flags &= (uint8_t) ~(CONN_STARVED | CONN_STREAMING);
     arm_recv(loop, conn, conn->recv_limit);
 }
 
@@ -340,10 +340,10 @@ static void on_recv(struct loop *loop, struct conn *conn, const struct uring_eve
     }
     if (event->result > 0) {
         judge_size(conn, event);
-        conn->in = (struct piece){
-            .data = uring_buffer_base(loop->uring, event->buffer) + LP_HEADROOM_BYTES,
-            .size = (uint32_t)event->result,
-            .buffer = event->buffer};
+        conn->in = (struct piece){.data = uring_buffer_base(loop->uring, event->buffer) +
+                                          LP_HEADROOM_BYTES,
+                                  .size = (uint32_t)event->result,
+                                  .buffer = event->buffer};
         conn->ops->on_recv(loop, conn, 0);
         return;
     }

@@ -15,8 +15,9 @@ struct conn;
 struct conn_ops {
     void (*on_connect)(struct loop *loop, struct conn *conn, int error); /* 0 or errno */
     void (*on_recv)(struct loop *loop, struct conn *conn, int error);
-        /* 0: bytes lie in conn->in, or conn_is_eof(); else errno */
-    void (*on_sent)(struct loop *loop, struct conn *conn, int error); /* a piece has left, or errno */
+    /* 0: bytes lie in conn->in, or conn_is_eof(); else errno */
+    void (*on_sent)(struct loop *loop, struct conn *conn,
+                    int error); /* a piece has left, or errno */
     void (*on_timer)(struct loop *loop, struct conn *conn);
     void (*on_released)(struct loop *loop, struct conn *conn); /* the last call: free the object */
 };
@@ -37,12 +38,12 @@ enum conn_state {
 
 enum {
     CONN_RECV_ARMED = 1u << 0,
-    CONN_EOF = 1u << 1,           /* the peer has said all                            */
-    CONN_SHUT_WANTED = 1u << 2,   /* shut our side when the pieces have left          */
-    CONN_SHUT = 1u << 3,          /* our side is shut                                 */
-    CONN_STARVED = 1u << 4,       /* in loop->starved                                 */
-    CONN_LIKELY_EMPTY = 1u << 5,  /* the last receive emptied the socket              */
-    CONN_STREAMING = 1u << 6,     /* full buffers come in: use large ones             */
+    CONN_EOF = 1u << 1,          /* the peer has said all                            */
+    CONN_SHUT_WANTED = 1u << 2,  /* shut our side when the pieces have left          */
+    CONN_SHUT = 1u << 3,         /* our side is shut                                 */
+    CONN_STARVED = 1u << 4,      /* in loop->starved                                 */
+    CONN_LIKELY_EMPTY = 1u << 5, /* the last receive emptied the socket              */
+    CONN_STREAMING = 1u << 6,    /* full buffers come in: use large ones             */
     CONN_RECV_LIMITED = 1u << 7,
 };
 

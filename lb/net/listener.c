@@ -68,8 +68,8 @@ static bool is_stale_socket(const struct lp_addr *address)
     if (stat(address->as.un.sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool refused = fd >= 0 && connect(fd, &address->as.any, address->size) != 0 &&
-                   errno == ECONNREFUSED;
+    bool refused =
+        fd >= 0 && connect(fd, &address->as.any, address->size) != 0 && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
     return refused;

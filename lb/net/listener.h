@@ -7,11 +7,11 @@
 #include "lb/net/loop.h"
 
 struct endpoint {
-    struct lp_list link;       /* process: all endpoints; control thread only */
+    struct lp_list link; /* process: all endpoints; control thread only */
     struct lp_addr address;
-    bool takes_ipv4;           /* an IPv6 wildcard that accepts IPv4 as well */
+    bool takes_ipv4; /* an IPv6 wildcard that accepts IPv4 as well */
     char text[LP_ADDR_TEXT_MAX];
-    uint32_t snapshots_count;  /* that list it; control thread only */
+    uint32_t snapshots_count; /* that list it; control thread only */
     _Atomic uint32_t workers_accepting;
     uint32_t fds_count;
     int fds[]; /* one a worker; of a Unix socket all the same file */

@@ -38,9 +38,9 @@ bool loop_add_source(struct loop *loop, struct loop_source *source)
             continue;
         loop->sources_generation =
             (loop->sources_generation + 1) & ((1u << LP_POOL_GENERATION_BITS) - 1);
-        source->name = (struct uring_name){
-            .space = LOOP_SPACE_SOURCE,
-            .at = {.slot = slot, .generation = loop->sources_generation}};
+        source->name =
+            (struct uring_name){.space = LOOP_SPACE_SOURCE,
+                                .at = {.slot = slot, .generation = loop->sources_generation}};
         loop->sources[slot] = source;
         return true;
     }
@@ -79,9 +79,8 @@ static void drop_stale(struct loop *loop, const struct uring_event *event)
 static void dispatch(struct loop *loop, const struct uring_event *event)
 {
     if (event->name.space == LOOP_SPACE_SOURCE) {
-        struct loop_source *source = event->name.at.slot < LOOP_SOURCES_MAX
-                                         ? loop->sources[event->name.at.slot]
-                                         : NULL;
+        struct loop_source *source =
+            event->name.at.slot < LOOP_SOURCES_MAX ? loop->sources[event->name.at.slot] : NULL;
         if (source == NULL || source->name.at.generation != event->name.at.generation) {
             drop_stale(loop, event);
             return;

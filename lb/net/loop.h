@@ -16,7 +16,8 @@ enum { LOOP_SPACE_SOURCE = 0, LOOP_SPACE_FRONT = 1, LOOP_SPACE_BACK = 2, LOOP_SP
 
 /* Something with completions that is no connection: a listening socket, an eventfd. */
 struct loop_source {
-    void (*on_event)(struct loop *loop, struct loop_source *source, const struct uring_event *event);
+    void (*on_event)(struct loop *loop, struct loop_source *source,
+                     const struct uring_event *event);
     struct uring_name name;
     uint32_t ops_inflight;
     int fd;
@@ -38,11 +39,11 @@ struct loop {
     struct lp_pool spaces[LOOP_SPACES];
     struct loop_source *sources[LOOP_SOURCES_MAX];
     uint32_t sources_generation;
-    uint64_t now_ms;      /* of this batch */
+    uint64_t now_ms;        /* of this batch */
     struct lp_list starved; /* connections whose receive found no buffer, first come first served */
     struct lp_list ended;   /* connections to release after this batch */
     bool is_stopping;
-    uint64_t stale_events;  /* for an object that is gone: never a write, counted */
+    uint64_t stale_events; /* for an object that is gone: never a write, counted */
     uint64_t starved_total;
     void (*after_batch)(struct loop *loop);
     /* Stalled connections hold all memory that they may: end some. Starved ones wait for it. */

@@ -74,7 +74,8 @@ static void report_dropped(struct access_log *log)
     for (uint32_t i = 0; i < log->rings_count; i++)
         dropped += log_ring_dropped(log->rings[i]);
     if (dropped > log->dropped_reported)
-        lp_log(LP_LOG_WARNING, "%llu access log lines were dropped: the log is not read fast enough",
+        lp_log(LP_LOG_WARNING,
+               "%llu access log lines were dropped: the log is not read fast enough",
                (unsigned long long)(dropped - log->dropped_reported));
     log->dropped_reported = dropped;
 }

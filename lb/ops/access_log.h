@@ -14,16 +14,16 @@ struct access_log {
     struct loop_timer timer;
     struct log_ring **rings;
     uint32_t rings_count;
-    int fd;         /* -1: off */
-    bool is_owned;  /* opened by us */
+    int fd;                       /* -1: off */
+    bool is_owned;                /* opened by us */
     char stage[ACCESS_LOG_STAGE]; /* whole lines on their way out */
     size_t stage_at, stage_size;
     uint64_t dropped_reported;
 };
 
 /* wake_fd: the eventfd. rings: one a worker; keeps them. */
-bool access_log_init(struct access_log *log, struct loop *loop, int wake_fd, struct log_ring **rings,
-                     uint32_t rings_count);
+bool access_log_init(struct access_log *log, struct loop *loop, int wake_fd,
+                     struct log_ring **rings, uint32_t rings_count);
 /* "stdout", "stderr", "off" or a path; opens a file again even when it is the same (rotation).
  * False with a sentence; then what was open stays. */
 bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err);

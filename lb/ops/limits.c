@@ -19,21 +19,24 @@ static uint64_t raise_descriptors(void)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
 }
 
-static uint64_t listening_sockets(const struct process *process, const struct lp_config *config)
+static uint64_t count_binds(const struct lp_config *config)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < config->listeners_count; i++)
         count += config->listeners[i].binds_count;
-    return count * process->workers_count;
+    return count;
 }
 
 bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err)
 {
     uint64_t descriptors = raise_descriptors();
     uint64_t fixed = DESCRIPTORS_SPARE + LIMITS_RESERVE + 4ull * process->workers_count +
-                     2 * listening_sockets(process, config);
+                     2 * count_binds(config) * process->workers_count;
     uint64_t fits = descriptors > fixed ? (descriptors - fixed) / DESCRIPTORS_PER_SESSION : 0;
 
+    if (count_binds(config) > LIMITS_BINDS_MAX)
+        return lp_err_set(err, LP_ERR_LIMIT, "%llu addresses to listen on are more than %u",
+                          (unsigned long long)count_binds(config), LIMITS_BINDS_MAX);
     if (fits == 0 || config->limits.connections > fits)
         return lp_err_set(
             err, LP_ERR_LIMIT,
@@ -41,13 +44,12 @@ bool limits_apply(struct process *process, const struct lp_config *config, struc
             "allows %llu, which is enough for %llu; raise it (`ulimit -n`, LimitNOFILE= in a "
             "systemd unit) or lower limits.connections",
             config->limits.connections > 0 ? config->limits.connections : 1,
-            (unsigned long long)(fixed + DESCRIPTORS_PER_SESSION *
-                                             (config->limits.connections > 0
-                                                  ? config->limits.connections
-                                                  : 1ull)),
+            (unsigned long long)(fixed + DESCRIPTORS_PER_SESSION * (config->limits.connections > 0
+                                                                        ? config->limits.connections
+                                                                        : 1ull)),
             (unsigned long long)descriptors, (unsigned long long)fits);
-    process->shared.sessions_max =
-        config->limits.connections > 0 ? config->limits.connections
+    process->shared.sessions_max = config->limits.connections > 0
+                                       ? config->limits.connections
                                        : (uint32_t)(fits < UINT32_MAX / 2 ? fits : UINT32_MAX / 2);
     atomic_store(&process->shared.memory_max, limits_memory(config));
     return true;

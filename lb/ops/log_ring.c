@@ -7,16 +7,20 @@ struct log_ring {
     _Alignas(LP_CACHE_LINE) _Atomic uint64_t written;
     _Atomic uint64_t dropped;
     _Alignas(LP_CACHE_LINE) _Atomic uint64_t read;
-    char bytes[LOG_RING_BYTES];
+    char *bytes; /* on its own: pages that no line has touched are never there */
 };
 
 struct log_ring *log_ring_create(void)
 {
-    return lp_alloc_lines(sizeof(struct log_ring));
+    struct log_ring *ring = lp_alloc_lines(sizeof(*ring));
+
+    ring->bytes = lp_alloc(LOG_RING_BYTES);
+    return ring;
 }
 
 void log_ring_destroy(struct log_ring *ring)
 {
+    lp_free(ring->bytes);
     lp_free(ring);
 }
 

@@ -4,12 +4,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include "lb/health/check.h"
@@ -107,8 +108,8 @@ static void keep_house(struct loop *loop, struct loop_timer *timer)
         become_ready(process);
     reload_continue(process);
     process_sweep(process);
-    bool is_busy = !process->is_ready || process->reload.is_running ||
-                   process->reload_line[0] != '\0';
+    bool is_busy =
+        !process->is_ready || process->reload.is_running || process->reload_line[0] != '\0';
     if (is_busy)
         next_ms = LP_WHEEL_TICK_MS;
     loop_timer_set(loop, timer, loop->now_ms + next_ms);
@@ -177,13 +178,15 @@ static uint32_t count_cpus(void)
 static uint32_t count_quota(uint32_t cpus)
 {
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    unsigned long long quota, period;
+    char line[64] = "", *end;
 
     if (file == NULL)
         return cpus;
-    int fields = fscanf(file, "%llu %llu", &quota, &period);
+    bool is_read = fgets(line, sizeof(line), file) != NULL;
     fclose(file);
-    if (fields != 2 || period == 0)
+    /* "QUOTA PERIOD" in microseconds, or "max PERIOD". */
+    unsigned long long quota = strtoull(line, &end, 10), period = strtoull(end, NULL, 10);
+    if (!is_read || quota == 0 || period == 0)
         return cpus;
     unsigned long long whole = (quota + period - 1) / period;
     return whole < cpus ? (uint32_t)(whole > 0 ? whole : 1) : cpus;
@@ -204,7 +207,8 @@ static bool start_workers(struct process *process, struct lp_err *err)
         worker->wake_fd = eventfd(0, EFD_CLOEXEC);
         worker->log = log_ring_create();
         process->access_log.rings[i] = worker->log;
-        if (worker->wake_fd < 0 || pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
+        if (worker->wake_fd < 0 ||
+            pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
             /* The barrier would never open: leave at once. */
             lp_log(LP_LOG_ERROR, "worker %u cannot start: %s", i, strerror(errno));
             _exit(1);
@@ -362,8 +366,7 @@ static int run(const char *path, const char *text)
         fflush(NULL);
         _exit(1); /* threads may have started; nothing was served yet */
     }
-    loop_timer_set(&process->loop, &process->housekeeping,
-                   process->loop.now_ms + LP_WHEEL_TICK_MS);
+    loop_timer_set(&process->loop, &process->housekeeping, process->loop.now_ms + LP_WHEEL_TICK_MS);
     loop_run(&process->loop);
     if (!process->is_ready)
         _exit(0); /* asked to stop before it began */

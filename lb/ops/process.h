@@ -61,8 +61,8 @@ static inline struct process *process_of(struct loop *loop)
  * still being let go of, so try again soon. */
 bool process_open_endpoints(struct process *process, const struct lp_config *config,
                             bool *must_wait, struct lp_err *err);
-/* Takes the snapshot and makes it the newest; workers see it with process_tell_workers(). Gives how many connections will
- * close because their server is not listed any more. */
+/* Takes the snapshot and makes it the newest; workers see it with process_tell_workers(). Gives how
+ * many connections will close because their server is not listed any more. */
 uint32_t process_publish(struct process *process, struct snapshot *snapshot);
 void process_tell_workers(struct process *process);
 bool process_is_adopted(const struct process *process);
@@ -81,7 +81,9 @@ void drain_begin(struct process *process);
 void drain_hurry(struct process *process);
 
 /* limits.c */
-#define LIMITS_RESERVE 64u /* clients over the limit that hear 503 */
+/* A loop has places for twice as many: removed addresses keep theirs for some 200 ms. */
+#define LIMITS_BINDS_MAX (LOOP_SOURCES_MAX / 2 - 8)
+#define LIMITS_RESERVE   64u /* clients over the limit that hear 503 */
 bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err);
 uint64_t limits_memory(const struct lp_config *config);
 

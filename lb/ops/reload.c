@@ -22,8 +22,8 @@ static void describe_moved(struct process *process, const struct snapshot *old,
         const struct lp_cfg_pool *before = lp_config_pool(old->config, pool->name);
         if (before == NULL || pool->balance != LP_BALANCE_HASH)
             continue;
-        uint32_t ppm = lp_hash_moved_ppm(old->pools[before - old->config->pools].table,
-                                         now->pools[i].table);
+        uint32_t ppm =
+            lp_hash_moved_ppm(old->pools[before - old->config->pools].table, now->pools[i].table);
         if (ppm > 0)
             size += (size_t)snprintf(text + size, room - size,
                                      ", %u.%u %% of the key space of pool %.*s moved", ppm / 10000,
@@ -155,14 +155,14 @@ void reload_continue(struct process *process)
 {
     if (process->reload_line[0] != '\0' && process_is_adopted(process)) {
         process_sweep(process);
-        lp_log(LP_LOG_INFO, "%s, %u snapshots live", process->reload_line,
-               process_live_snapshots(process));
+        uint32_t live_count = process_live_snapshots(process);
+        lp_log(LP_LOG_INFO, "%s, %u snapshot%s live", process->reload_line, live_count,
+               live_count == 1 ? "" : "s");
         process->reload_line[0] = '\0';
     }
     /* One at a time: a worker must not skip a snapshot that counts it. */
     if (process->reload.is_ready && process_is_adopted(process) &&
-        process->reload_line[0] == '\0' &&
-        atomic_load(&process->shared.drain_phase) == DRAIN_NONE)
+        process->reload_line[0] == '\0' && atomic_load(&process->shared.drain_phase) == DRAIN_NONE)
         (void)try_swap(process);
 }
 
@@ -192,8 +192,7 @@ static void on_done(struct loop *loop, struct loop_source *source, const struct 
 
 bool reload_init(struct process *process)
 {
-    process->reload.done =
-        (struct loop_source){.on_event = on_done, .fd = eventfd(0, EFD_CLOEXEC)};
+    process->reload.done = (struct loop_source){.on_event = on_done, .fd = eventfd(0, EFD_CLOEXEC)};
     if (process->reload.done.fd < 0 || !loop_add_source(&process->loop, &process->reload.done))
         return false;
     process->reload.done.ops_inflight++;

@@ -52,8 +52,8 @@ static uint32_t pick_by_load(struct candidates *candidates)
         uint64_t weight = view->config->servers[i].weight;
         if (weight == 0 || !is_candidate(candidates, i))
             continue;
-        uint64_t load =
-            1 + (uint64_t)atomic_load_explicit(&view->servers[i]->active_count, memory_order_relaxed);
+        uint64_t load = 1 + (uint64_t)atomic_load_explicit(&view->servers[i]->active_count,
+                                                           memory_order_relaxed);
         if (best == LP_HASH_NONE || load * best_weight < best_load * weight) {
             best = i;
             best_load = load;

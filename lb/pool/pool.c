@@ -136,9 +136,11 @@ static void build_turns(struct pool_view *view, struct lp_arena *arena)
         divisor = greatest_common_divisor(divisor, config->servers[i].weight);
         sum += config->servers[i].weight;
     }
+    if (sum == 0)
+        return; /* nobody ever has a turn */
     /* Weights whose sum is above TURNS_MAX even without their common divisor are rounded. */
     uint64_t shrink = sum / divisor > TURNS_MAX ? (sum / divisor + TURNS_MAX - 1) / TURNS_MAX : 1;
-    int64_t *weights = lp_alloc(2 * config->servers_count * sizeof(*weights));
+    int64_t *weights = lp_alloc(2 * sizeof(*weights) * config->servers_count);
     int64_t *gained = weights + config->servers_count, total = 0;
     for (uint32_t i = 0; i < config->servers_count; i++) {
         uint64_t weight = config->servers[i].weight / divisor;

@@ -22,12 +22,12 @@ struct pool {
     struct lp_list link; /* registry */
     char *name;
     struct lp_list servers;
-    struct policy policy;      /* updated in place by reloads                             */
-    struct policy *policies;   /* of routes with their own timeouts: never change         */
+    struct policy policy;    /* updated in place by reloads                             */
+    struct policy *policies; /* of routes with their own timeouts: never change         */
     _Atomic uint32_t drain_deadline_ms, drain_spread_percent, drain_close_code;
     _Atomic uint32_t keep_alive_idle, keep_alive_timeout_ms;
     _Atomic uint32_t policy_generation; /* of the snapshot that last changed the policy */
-    _Atomic uint32_t turn;     /* round_robin's counter, and least_connections' tie break */
+    _Atomic uint32_t turn; /* round_robin's counter, and least_connections' tie break */
     uint32_t snapshots_count;
 };
 

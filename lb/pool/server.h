@@ -17,8 +17,8 @@ enum server_health { SERVER_UNKNOWN, SERVER_UP, SERVER_DOWN };
 
 /* What one worker has with the server; written by that worker only. */
 struct server_cell {
-    struct lp_list idle;     /* struct back, the most recently used first */
-    struct lp_list tunnels;  /* struct stream: tunnels and event streams  */
+    struct lp_list idle;    /* struct back, the most recently used first */
+    struct lp_list tunnels; /* struct stream: tunnels and event streams  */
     uint32_t idle_count;
     _Atomic uint32_t connections_count; /* open ones, idle included; read by the control thread */
 } __attribute__((aligned(LP_CACHE_LINE)));
@@ -29,13 +29,13 @@ struct server {
     char *name;
     struct lp_addr address;
     char address_text[LP_ADDR_TEXT_MAX];
-    uint32_t snapshots_count;      /* that list it; control thread only */
-    bool is_listed;                /* by the newest snapshot; else it drains; control thread only */
-    struct check *check;           /* control thread only; NULL without checks */
+    uint32_t snapshots_count; /* that list it; control thread only */
+    bool is_listed;           /* by the newest snapshot; else it drains; control thread only */
+    struct check *check;      /* control thread only; NULL without checks */
     _Atomic uint64_t drain_began_ms; /* 0: does not drain; control thread writes, then publishes */
-    _Atomic uint8_t health;        /* enum server_health */
-    _Atomic bool was_refused;      /* a worker could not connect since the last check */
-    _Atomic uint32_t active_count; /* requests and tunnels now, for least_connections */
+    _Atomic uint8_t health;          /* enum server_health */
+    _Atomic bool was_refused;        /* a worker could not connect since the last check */
+    _Atomic uint32_t active_count;   /* requests and tunnels now, for least_connections */
     uint32_t workers_count;
     struct server_cell cells[];
 };

@@ -8,7 +8,8 @@
 
 #include "lb/proxy/session.h"
 
-#define REFUSE_MS 200u /* handshakes under way when the SYN filter was attached end in this time */
+#define REFUSE_MS 200u /* handshakes under way when the SYN filter was attached end in this time   \
+                        */
 
 static void accept_more(struct worker *worker, struct acceptor *acceptor)
 {
@@ -102,13 +103,13 @@ static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
 {
     struct acceptor *acceptor = lp_alloc(sizeof(*acceptor));
 
-    *acceptor = (struct acceptor){
-        .source = {.on_event = on_event, .fd = endpoint->fds[worker->index]},
-        .timer = {.fire = on_timer},
-        .endpoint = endpoint,
-        .listener = listener,
-        .sessions_count = 1, /* the acceptor's own, until it is closed */
-        .state = ACCEPTOR_OPEN};
+    *acceptor =
+        (struct acceptor){.source = {.on_event = on_event, .fd = endpoint->fds[worker->index]},
+                          .timer = {.fire = on_timer},
+                          .endpoint = endpoint,
+                          .listener = listener,
+                          .sessions_count = 1, /* the acceptor's own, until it is closed */
+                          .state = ACCEPTOR_OPEN};
     lp_timer_init(&acceptor->timer.timer);
     take_name(acceptor);
     lp_list_push_back(&worker->acceptors, &acceptor->link);

@@ -51,15 +51,16 @@ static struct piece write_answer(struct worker *worker, struct stream *stream)
         return (struct piece){.buffer = URING_NO_BUFFER};
     char *place = uring_buffer_base(worker->loop.uring, buffer);
     bool has_content = stream->method != HTTP1_HEAD;
-    int size = snprintf(place, LP_BUF_SMALL_BYTES,
-                        "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                        "Cache-Control: no-store\r\n%s%s%s\r\n%s%s",
-                        words->status, words->reason, strlen(words->body) + 1, words->fields,
-                        stream->answer_status == 426 ? "Connection: upgrade" : "",
-                        stream->answer_status == 426
-                            ? (stream_has(stream, STREAM_CLIENT_KEEPS) ? "\r\n" : ", close\r\n")
-                            : (stream_has(stream, STREAM_CLIENT_KEEPS) ? "" : "Connection: close\r\n"),
-                        has_content ? words->body : "", has_content ? "\n" : "");
+    int size =
+        snprintf(place, LP_BUF_SMALL_BYTES,
+                 "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+                 "Cache-Control: no-store\r\n%s%s%s\r\n%s%s",
+                 words->status, words->reason, strlen(words->body) + 1, words->fields,
+                 stream->answer_status == 426 ? "Connection: upgrade" : "",
+                 stream->answer_status == 426
+                     ? (stream_has(stream, STREAM_CLIENT_KEEPS) ? "\r\n" : ", close\r\n")
+                     : (stream_has(stream, STREAM_CLIENT_KEEPS) ? "" : "Connection: close\r\n"),
+                 has_content ? words->body : "", has_content ? "\n" : "");
     return (struct piece){place, (uint32_t)size, buffer};
 }
 

@@ -57,8 +57,7 @@ struct back *back_connect(struct worker *worker, struct stream *stream)
     back->stream = stream;
     back->since_ms = (uint32_t)worker->loop.now_ms;
     lp_list_init(&back->link);
-    atomic_fetch_add_explicit(&cell_of(worker, server)->connections_count, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell_of(worker, server)->connections_count, 1, memory_order_relaxed);
     conn_connect(&worker->loop, &back->conn, LOOP_SPACE_BACK, name, fd, &back_ops,
                  &server->address);
     conn_set_timer(&worker->loop, &back->conn,
@@ -98,8 +97,8 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
         conn_abort(&worker->loop, &back->conn);
         return;
     }
-    uint32_t idle_max = (policy_ms(&pool->keep_alive_idle) + worker->workers_count - 1) /
-                        worker->workers_count;
+    uint32_t idle_max =
+        (policy_ms(&pool->keep_alive_idle) + worker->workers_count - 1) / worker->workers_count;
     back->idle_max_ms = policy_ms(&pool->keep_alive_timeout_ms);
     /* A second less than the server says, so that it does not close in our hands. */
     if (keep_alive_seconds != UINT32_MAX) {
@@ -121,11 +120,12 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
 
 void back_end_politely(struct worker *worker, struct back *back)
 {
-    struct policy *policy = back->stream != NULL ? back->stream->policy : &back->server->pool->policy;
+    struct policy *policy =
+        back->stream != NULL ? back->stream->policy : &back->server->pool->policy;
 
     back->stream = NULL;
-    conn_end_politely(&worker->loop, &back->conn,
-                      policy_ms(&policy->linger_ms), policy_ms(&policy->stalled_ms));
+    conn_end_politely(&worker->loop, &back->conn, policy_ms(&policy->linger_ms),
+                      policy_ms(&policy->stalled_ms));
 }
 
 static void drop_idle(struct worker *worker, struct back *back)

@@ -171,7 +171,8 @@ static bool is_opaque(const struct stream *stream)
 }
 
 /* A Close frame of ours, to one side. False when there is no buffer for it. */
-static bool send_close(struct worker *worker, struct stream *stream, struct conn *to, bool is_masked)
+static bool send_close(struct worker *worker, struct stream *stream, struct conn *to,
+                       bool is_masked)
 {
     uint32_t buffer = uring_buffer_take(worker->loop.uring);
 

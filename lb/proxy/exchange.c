@@ -60,8 +60,8 @@ static enum body_outcome body_strip(struct direction *direction, struct piece *i
 
     *used = *content = 0;
     for (;;) {
-        enum http1_chunk chunk = http1_chunked_step(&direction->as.chunked, bytes + *used,
-                                                    in->size - *used, &run, &why);
+        enum http1_chunk chunk =
+            http1_chunked_step(&direction->as.chunked, bytes + *used, in->size - *used, &run, &why);
         if (chunk == HTTP1_CHUNK_BAD)
             return BODY_BAD;
         if (chunk == HTTP1_CHUNK_DATA) {
@@ -272,9 +272,9 @@ static struct piece write_response_head(struct worker *worker, struct stream *st
                                         enum http1_persist persist, bool without_chunked)
 {
     struct conn *back = &stream->back->conn;
-    size_t size = http1_write_response(worker->scratch, sizeof(worker->scratch),
-                                       &worker->response_head, back->in.data, persist,
-                                       without_chunked);
+    size_t size =
+        http1_write_response(worker->scratch, sizeof(worker->scratch), &worker->response_head,
+                             back->in.data, persist, without_chunked);
     if (size == 0)
         return (struct piece){.buffer = URING_NO_BUFFER};
     return place_head(worker, back, worker->response_head.size, size);
@@ -443,8 +443,8 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
             continue;
         }
         if (outcome != HTTP1_DONE ||
-            !http1_read_response(&response, head, back->in.data,
-                                 (enum http1_method)stream->method, &why)) {
+            !http1_read_response(&response, head, back->in.data, (enum http1_method)stream->method,
+                                 &why)) {
             on_bad_response(worker, stream, why);
             return false;
         }
@@ -540,9 +540,8 @@ static void let_go_of_server(struct worker *worker, struct stream *stream)
 static void finish(struct worker *worker, struct stream *stream)
 {
     bool keeps = stream_has(stream, STREAM_CLIENT_KEEPS) && stream_has(stream, STREAM_UP_DONE);
-    enum end_reason reason = stream->closing == CLOSING_NONE
-                                 ? END_DONE
-                                 : (enum end_reason)stream->closing_reason;
+    enum end_reason reason =
+        stream->closing == CLOSING_NONE ? END_DONE : (enum end_reason)stream->closing_reason;
     stream_end(worker, stream, reason, keeps ? FRONT_KEEP : FRONT_POLITE);
 }
 

@@ -156,9 +156,8 @@ static void read_head(struct worker *worker, struct session *session)
     } else {
         http1_head_init(head);
     }
-    enum http1_outcome outcome =
-        http1_parse_request(head, conn->in.data, conn->in.size, config->limits.head,
-                            config->limits.headers, &why);
+    enum http1_outcome outcome = http1_parse_request(
+        head, conn->in.data, conn->in.size, config->limits.head, config->limits.headers, &why);
     if (outcome == HTTP1_MORE) {
         keep_partial(worker, session);
         return;

@@ -24,7 +24,7 @@ struct session {
     struct lp_ip ip;
     uint16_t port;
     bool is_requester; /* counted in acceptor->requesters_count */
-    uint32_t since_ms;    /* low bits: idle since, or the head's first byte, or the last byte read */
+    uint32_t since_ms; /* low bits: idle since, or the head's first byte, or the last byte read */
     uint64_t close_at_ms; /* of a drain: idle sessions end then; 0: none */
 };
 

@@ -36,8 +36,7 @@ static void bind_listener(struct snapshot *snapshot, struct snap_listener *liste
 {
     const struct lp_cfg_listener *config = listener->config;
 
-    listener->endpoints =
-        LP_ARENA_ARRAY(&snapshot->arena, struct endpoint *, config->binds_count);
+    listener->endpoints = LP_ARENA_ARRAY(&snapshot->arena, struct endpoint *, config->binds_count);
     for (uint32_t i = 0; i < config->binds_count; i++) {
         listener->endpoints[i] = find_endpoint(endpoints, &config->binds[i]);
         LP_ASSERT(listener->endpoints[i] != NULL);

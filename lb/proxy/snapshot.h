@@ -22,7 +22,7 @@ struct snap_listener {
 };
 
 struct snapshot {
-    uint32_t generation; /* 1, 2, 3, ... */
+    uint32_t generation;            /* 1, 2, 3, ... */
     _Atomic uint32_t workers_count; /* that still use it */
     struct lp_config *config;
     struct lp_arena arena;
@@ -30,7 +30,7 @@ struct snapshot {
     struct pool_view *pools;         /* as in config */
     struct server **drained;         /* removed servers that still have connections */
     uint32_t drained_count;
-    struct lp_list link;             /* control thread: all live ones */
+    struct lp_list link; /* control thread: all live ones */
 };
 
 /* Takes config (also on failure). Any thread. */

@@ -33,8 +33,7 @@ void stream_enter(struct stream *stream, enum stream_state next)
 
 /* --- begin --- */
 
-static struct stream *begin(struct worker *worker, struct session *session,
-                            enum stream_class class)
+static struct stream *begin(struct worker *worker, struct session *session, enum stream_class class)
 {
     struct lp_pool_name name;
     struct stream *stream = lp_pool_get(&worker->streams, &name);
@@ -45,7 +44,7 @@ static struct stream *begin(struct worker *worker, struct session *session,
     }
     stream->name = name;
     stream->session = session;
-    stream->class = (uint8_t)class;
+    stream->class = (uint8_t) class;
     stream->listener = session->acceptor->listener;
     stream->snapshot = worker_use_snapshot(session->acceptor->kept != NULL ? session->acceptor->kept
                                                                            : worker->snapshot);
@@ -71,8 +70,7 @@ static void keep_request_line(struct stream *stream, struct lp_slice line)
     stream->flags |= STREAM_HEAD_ON_HEAP;
 }
 
-static void answer(struct worker *worker, struct stream *stream, int status,
-                   enum end_reason reason)
+static void answer(struct worker *worker, struct stream *stream, int status, enum end_reason reason)
 {
     stream->answer_status = (uint16_t)status;
     stream->end_reason = (uint8_t)reason;
@@ -102,10 +100,9 @@ static void refuse_meaning(struct worker *worker, struct stream *stream, int sta
                              : status == 426 ? END_BAD_UPGRADE
                                              : END_BAD_REQUEST;
 
-    keep_request_line(stream,
-                      (struct lp_slice){bytes + head->method_at,
-                                        (size_t)head->target_at + head->target_size -
-                                            head->method_at});
+    keep_request_line(
+        stream, (struct lp_slice){bytes + head->method_at,
+                                  (size_t)head->target_at + head->target_size - head->method_at});
     answer(worker, stream, status, reason);
 }
 
@@ -146,12 +143,11 @@ static bool write_head(struct worker *worker, struct stream *stream,
 
     for (uint32_t i = 0; i < listener->trusted_proxies_count && !is_trusted; i++)
         is_trusted = lp_cidr_contains(&listener->trusted_proxies[i], &session->ip);
-    struct http1_forward forward = {
-        .client_ip = {peer, lp_ip_format(&session->ip, peer)},
-        .proto = LP_SLICE("http"),
-        .request_id = request_id(worker, conn->in.data, made_id),
-        .is_trusted = is_trusted,
-        .real_ip = {client, lp_ip_format(client_ip, client)}};
+    struct http1_forward forward = {.client_ip = {peer, lp_ip_format(&session->ip, peer)},
+                                    .proto = LP_SLICE("http"),
+                                    .request_id = request_id(worker, conn->in.data, made_id),
+                                    .is_trusted = is_trusted,
+                                    .real_ip = {client, lp_ip_format(client_ip, client)}};
     size_t size = http1_write_request(worker->scratch, sizeof(worker->scratch),
                                       &worker->request_head, conn->in.data, request, &forward);
     if (size == 0)
@@ -161,8 +157,7 @@ static bool write_head(struct worker *worker, struct stream *stream,
         return false;
     lp_list_push_back(&worker->waiting, &stream->link);
     if (!lp_timer_is_set(&worker->shrink_timer.timer))
-        loop_timer_set(&worker->loop, &worker->shrink_timer,
-                       worker->loop.now_ms + SHRINK_AFTER_MS);
+        loop_timer_set(&worker->loop, &worker->shrink_timer, worker->loop.now_ms + SHRINK_AFTER_MS);
     return true;
 }
 
@@ -203,9 +198,9 @@ static uint64_t key_hash(const struct worker *worker, const struct stream *strea
         }
     }
     if (key.size == 0) /* the last resort is always the client's address */
-        key = (struct lp_slice){(const char *)ip_key,
-                                lp_hash_ip_key(ip_key, client_ip, pool->ipv4_prefix,
-                                               pool->ipv6_prefix)};
+        key = (struct lp_slice){
+            (const char *)ip_key,
+            lp_hash_ip_key(ip_key, client_ip, pool->ipv4_prefix, pool->ipv6_prefix)};
     return lp_hash_key(key, pool->seed);
 }
 

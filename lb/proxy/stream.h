@@ -75,21 +75,21 @@ struct direction {
 
 struct stream {
     struct session *session;
-    struct back *back;       /* NULL: none now */
-    struct server *server;   /* NULL: none picked yet */
+    struct back *back;             /* NULL: none now */
+    struct server *server;         /* NULL: none picked yet */
     struct snapshot_ref *snapshot; /* NULL once long-lived, or 100 ms after its server was found */
     const struct snap_listener *listener; /* of the snapshot */
     const struct snap_route *route;       /* of the snapshot; NULL: none matched */
-    struct policy *policy;   /* set with the route */
-    struct lp_list link;     /* worker->waiting, then the cell's tunnels, then ended_streams */
+    struct policy *policy;                /* set with the route */
+    struct lp_list link; /* worker->waiting, then the cell's tunnels, then ended_streams */
     struct lp_pool_name name;
     struct direction up, down; /* client to server, server to client */
-    struct piece head;       /* the request head as it goes to servers, kept for another try */
+    struct piece head;         /* the request head as it goes to servers, kept for another try */
     struct http1_events events;
     struct partial *partial; /* of the response head */
     struct pick pick;
     uint64_t began_ms, close_at_ms;
-    uint32_t connect_ms, response_ms; /* after began_ms; UINT32_MAX: never */
+    uint32_t connect_ms, response_ms;    /* after began_ms; UINT32_MAX: never */
     uint32_t half_closed_ms, closing_ms; /* low bits of the time when it happened */
     uint32_t flags;
     uint32_t keep_alive_seconds; /* the server's; UINT32_MAX without */
@@ -126,8 +126,7 @@ void stream_on_front_timer(struct worker *worker, struct stream *stream);
 void stream_on_back_timer(struct worker *worker, struct stream *stream);
 /* Sets both timers for what is waited for now. */
 void stream_arm_timers(struct worker *worker, struct stream *stream);
-void stream_send(struct worker *worker, struct stream *stream, struct conn *to,
-                 struct piece piece);
+void stream_send(struct worker *worker, struct stream *stream, struct conn *to, struct piece piece);
 /* A tunnel or an event stream from now on: lets go of the snapshot, joins its server's list. */
 void stream_become_long_lived(struct worker *worker, struct stream *stream);
 void stream_drop_head(struct worker *worker, struct stream *stream);

@@ -71,13 +71,12 @@ static uint64_t front_due(const struct worker *worker, const struct stream *stre
         due_ms = after(worker, stream->session->since_ms, policy_ms(&policy->body_ms));
     due_ms = earlier(due_ms, idle_due(worker, stream));
     if (stream->half_closed_ms != 0)
-        due_ms = earlier(due_ms, after(worker, stream->half_closed_ms,
-                                       policy_ms(&policy->half_closed_ms)));
+        due_ms = earlier(due_ms,
+                         after(worker, stream->half_closed_ms, policy_ms(&policy->half_closed_ms)));
     if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0)
         due_ms = earlier(due_ms, stream->close_at_ms);
     if (stream->closing == CLOSING_SENT)
-        due_ms =
-            earlier(due_ms, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)));
+        due_ms = earlier(due_ms, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)));
     if (stream->closing_reason == END_SERVER_REMOVED && stream->close_at_ms != 0)
         due_ms = earlier(due_ms, closing_deadline_ms(stream));
     return due_ms;
@@ -97,18 +96,16 @@ static void act_on_front(struct worker *worker, struct stream *stream)
         stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
         stream_fail(worker, stream, 408, END_BODY_TIMEOUT);
     } else if (stream->closing == CLOSING_SENT &&
-               is_due(worker,
-                      after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)))) {
+               is_due(worker, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)))) {
         closing_finish(worker, stream);
     } else if (stream->closing_reason == END_SERVER_REMOVED && stream->close_at_ms != 0 &&
                is_due(worker, closing_deadline_ms(stream))) {
         stream_end(worker, stream, END_DRAIN_DEADLINE, FRONT_RESET);
     } else if (stream->half_closed_ms != 0 &&
-               is_due(worker, after(worker, stream->half_closed_ms,
-                                    policy_ms(&policy->half_closed_ms)))) {
-        enum end_reason reason = stream->closing_reason != 0
-                                     ? (enum end_reason)stream->closing_reason
-                                     : END_HALF_CLOSED;
+               is_due(worker,
+                      after(worker, stream->half_closed_ms, policy_ms(&policy->half_closed_ms)))) {
+        enum end_reason reason =
+            stream->closing_reason != 0 ? (enum end_reason)stream->closing_reason : END_HALF_CLOSED;
         stream_end(worker, stream, reason, FRONT_POLITE);
     } else if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0 &&
                is_due(worker, stream->close_at_ms)) {
@@ -124,9 +121,8 @@ static uint64_t stalled_due(struct worker *worker, struct stream *stream, struct
 {
     if (conn_has_sent_all(conn))
         return NEVER;
-    uint32_t stalled_ms = stream->policy != NULL
-                              ? policy_ms(&stream->policy->stalled_ms)
-                              : worker_config(worker)->timeouts.stalled;
+    uint32_t stalled_ms = stream->policy != NULL ? policy_ms(&stream->policy->stalled_ms)
+                                                 : worker_config(worker)->timeouts.stalled;
     return conn_takes_bytes(&worker->loop, conn, stalled_ms)
                ? worker->loop.now_ms + stalled_ms / 4 + 1
                : 0;

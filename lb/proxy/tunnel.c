@@ -58,8 +58,7 @@ static void note_eof(struct worker *worker, struct stream *stream, enum end_reas
     if (stream->half_closed_ms != 0)
         return;
     stream->half_closed_ms = (uint32_t)worker->loop.now_ms | 1u; /* never 0 */
-    bool was_closing = stream->class == CLASS_TCP ||
-                       ws_tracker_has_close(&stream->up.as.frames) ||
+    bool was_closing = stream->class == CLASS_TCP || ws_tracker_has_close(&stream->up.as.frames) ||
                        ws_tracker_has_close(&stream->down.as.frames);
     stream->eof_reason = was_closing ? END_DONE : who;
     if (stream->first_to_end == NULL)

@@ -68,10 +68,8 @@ static void follow_snapshot(struct worker *worker)
         return;
     worker->snapshot = lp_alloc(sizeof(*worker->snapshot));
     *worker->snapshot = (struct snapshot_ref){.snapshot = newest, .users_count = 1};
-    uring_set_memory_max(worker->loop.uring,
-                         worker->shared->memory_max / worker->workers_count);
-    worker->logs_access =
-        !lp_slice_equal(newest->config->log.access_to, LP_SLICE("off"));
+    uring_set_memory_max(worker->loop.uring, worker->shared->memory_max / worker->workers_count);
+    worker->logs_access = !lp_slice_equal(newest->config->log.access_to, LP_SLICE("off"));
     access_format_init(&worker->access, newest->config->log.access_format,
                        newest->config->log.query, newest->config->log.query_count);
     acceptors_update(worker, old);
@@ -116,8 +114,8 @@ static void stop_when_drained(struct worker *worker)
 {
     struct loop *loop = &worker->loop;
 
-    if (worker->drain_phase < DRAIN_SPREADING ||
-        loop->spaces[LOOP_SPACE_FRONT].used_count > 0 || !acceptors_are_closed(worker))
+    if (worker->drain_phase < DRAIN_SPREADING || loop->spaces[LOOP_SPACE_FRONT].used_count > 0 ||
+        !acceptors_are_closed(worker))
         return;
     close_all_idle(worker);
     if (loop->spaces[LOOP_SPACE_BACK].used_count == 0)
@@ -218,12 +216,12 @@ static void stop(struct worker *worker)
         worker_drop_snapshot(worker, worker->snapshot);
     worker->snapshot = NULL;
     lp_pool_deinit(&worker->streams);
-    worker->leftovers = (struct leftovers){
-        .buffers_out = uring_buffers_out(loop->uring),
-        .ops_inflight = loop_ops_inflight(loop) - worker->wake.ops_inflight,
-        .connections = loop->spaces[LOOP_SPACE_FRONT].used_count +
-                       loop->spaces[LOOP_SPACE_BACK].used_count,
-        .stale = loop->stale_events};
+    worker->leftovers =
+        (struct leftovers){.buffers_out = uring_buffers_out(loop->uring),
+                           .ops_inflight = loop_ops_inflight(loop) - worker->wake.ops_inflight,
+                           .connections = loop->spaces[LOOP_SPACE_FRONT].used_count +
+                                          loop->spaces[LOOP_SPACE_BACK].used_count,
+                           .stale = loop->stale_events};
     loop_deinit(loop);
 }
 

@@ -23,8 +23,8 @@ enum drain_phase {
 };
 
 struct shared {
-    _Atomic(struct snapshot *) snapshot; /* the newest; written by the control thread */
-    _Atomic uint8_t drain_phase;         /* written by the control thread */
+    _Atomic(struct snapshot *) snapshot;       /* the newest; written by the control thread */
+    _Atomic uint8_t drain_phase;               /* written by the control thread */
     uint64_t spread_begins_ms, spread_ends_ms; /* written before DRAIN_SPREADING */
     uint16_t drain_close_code;                 /* likewise */
     _Atomic uint32_t sessions_max;             /* written by the control thread on a reload */
@@ -45,14 +45,15 @@ struct snapshot_ref {
 /* One worker's share of an endpoint. */
 struct acceptor {
     struct loop_source source;
-    struct loop_timer timer; /* the pause after EMFILE; the wait before a removal */
-    struct lp_list link;     /* worker->acceptors */
-    struct endpoint *endpoint; /* NULL when let go of */
+    struct loop_timer timer;              /* the pause after EMFILE; the wait before a removal */
+    struct lp_list link;                  /* worker->acceptors */
+    struct endpoint *endpoint;            /* NULL when let go of */
     const struct snap_listener *listener; /* of the newest snapshot, or of `kept`; else NULL */
-    struct snapshot_ref *kept; /* removed: the last snapshot that lists it, while sessions need it */
-    char *listener_name; /* for the log, also when the listener is gone */
-    uint32_t sessions_count;    /* and one for itself until it is closed */
-    uint32_t requesters_count;  /* sessions that may still have a request: no tunnels */
+    struct snapshot_ref
+        *kept;               /* removed: the last snapshot that lists it, while sessions need it */
+    char *listener_name;     /* for the log, also when the listener is gone */
+    uint32_t sessions_count; /* and one for itself until it is closed */
+    uint32_t requesters_count; /* sessions that may still have a request: no tunnels */
     enum { ACCEPTOR_OPEN, ACCEPTOR_REFUSING, ACCEPTOR_EMPTYING, ACCEPTOR_CLOSED } state;
 };
 
@@ -68,8 +69,8 @@ struct worker {
     struct snapshot_ref *snapshot; /* the newest this worker has seen */
     struct lp_list acceptors;
     struct lp_pool streams;
-    struct lp_list ended_streams;  /* freed after the batch */
-    struct lp_list waiting;        /* streams whose request head lies in a buffer, oldest first */
+    struct lp_list ended_streams; /* freed after the batch */
+    struct lp_list waiting;       /* streams whose request head lies in a buffer, oldest first */
     struct loop_timer shrink_timer;
     struct loop_source wake;
     uint64_t wake_count; /* where the eventfd is read to */
@@ -79,8 +80,8 @@ struct worker {
     struct log_ring *log;
     struct access_format access;
     bool logs_access;
-    struct http1_head request_head, response_head; /* of the message just parsed */
-    char path[LP_HEAD_BYTES_MAX];                  /* normalised */
+    struct http1_head request_head, response_head;        /* of the message just parsed */
+    char path[LP_HEAD_BYTES_MAX];                         /* normalised */
     char scratch[LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES]; /* a head being written */
     pthread_t thread;
     pthread_barrier_t *started; /* all workers and the thread that starts them */

@@ -4,9 +4,9 @@
 
 #include <sys/mman.h>
 
-#define GROUP_SHIFT 31u
-#define INDEX_MASK  ((1u << GROUP_SHIFT) - 1)
-#define NO_INDEX    INDEX_MASK
+#define GROUP_SHIFT    31u
+#define INDEX_MASK     ((1u << GROUP_SHIFT) - 1)
+#define NO_INDEX       INDEX_MASK
 #define SLAB_COUNT_MAX 64u
 
 struct buffer_slab {
@@ -36,8 +36,8 @@ void buffers_init(struct buffers *buffers, size_t memory_max)
     *buffers = (struct buffers){.memory_max = memory_max};
     buffers->groups[URING_SMALL] = (struct buffer_group){
         .bytes = LP_BUF_SMALL_BYTES, .slab_count = 64, .free_first = NO_INDEX};
-    buffers->groups[URING_LARGE] = (struct buffer_group){
-        .bytes = LP_BUF_LARGE_BYTES, .slab_count = 8, .free_first = NO_INDEX};
+    buffers->groups[URING_LARGE] =
+        (struct buffer_group){.bytes = LP_BUF_LARGE_BYTES, .slab_count = 8, .free_first = NO_INDEX};
 }
 
 static void free_slab(struct buffers *buffers, struct buffer_group *group, uint32_t slab_index)

@@ -14,9 +14,10 @@ static const struct {
               {"ECONNRESET", ECONNRESET}, {"EPIPE", EPIPE},         {"ECONNREFUSED", ECONNREFUSED},
               {"ETIMEDOUT", ETIMEDOUT},   {"ENOMEM", ENOMEM}};
 
-static const char *const op_names[] = {
-    [URING_ACCEPT] = "accept", [URING_CONNECT] = "connect", [URING_RECV] = "recv",
-    [URING_SEND] = "send"};
+static const char *const op_names[] = {[URING_ACCEPT] = "accept",
+                                       [URING_CONNECT] = "connect",
+                                       [URING_RECV] = "recv",
+                                       [URING_SEND] = "send"};
 
 static bool parse(struct uring_fault *fault, char *text)
 {

@@ -50,20 +50,23 @@ static bool explain(struct lp_err *err, int error)
                           "kernel.io_uring_disabled forbids it; allow io_uring_setup, "
                           "io_uring_enter and io_uring_register");
     case ENOSYS:
-        return lp_err_set(err, LP_ERR_SYSTEM, "this kernel has no io_uring; limpet needs Linux 6.1 "
-                                              "or newer");
+        return lp_err_set(err, LP_ERR_SYSTEM,
+                          "this kernel has no io_uring; limpet needs Linux 6.1 "
+                          "or newer");
     case ENOMEM:
         return lp_err_set(err, LP_ERR_LIMIT,
                           "not enough locked memory for io_uring: raise RLIMIT_MEMLOCK "
                           "(LimitMEMLOCK=infinity in a systemd unit, `ulimit -l`)");
     case EINVAL:
-        return lp_err_set(err, LP_ERR_SYSTEM, "this kernel's io_uring is too old for limpet (it "
-                                              "lacks DEFER_TASKRUN or buffer rings); Linux 6.1 is "
-                                              "the oldest that works");
+        return lp_err_set(err, LP_ERR_SYSTEM,
+                          "this kernel's io_uring is too old for limpet (it "
+                          "lacks DEFER_TASKRUN or buffer rings); Linux 6.1 is "
+                          "the oldest that works");
     case EMFILE:
     case ENFILE:
-        return lp_err_set(err, LP_ERR_LIMIT, "no file descriptor is left for io_uring: raise "
-                                             "RLIMIT_NOFILE (`ulimit -n`)");
+        return lp_err_set(err, LP_ERR_LIMIT,
+                          "no file descriptor is left for io_uring: raise "
+                          "RLIMIT_NOFILE (`ulimit -n`)");
     default:
         return lp_err_set(err, LP_ERR_SYSTEM, "io_uring cannot start: %s", strerror(error));
     }
@@ -73,10 +76,10 @@ static bool explain(struct lp_err *err, int error)
 static int init_ring(struct io_uring *ring, uint32_t entries)
 {
     for (;;) {
-        struct io_uring_params params = {
-            .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-            .cq_entries = entries * 4};
+        struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
+                                                  IORING_SETUP_DEFER_TASKRUN |
+                                                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+                                         .cq_entries = entries * 4};
         int result = io_uring_queue_init_params(entries, ring, &params);
         if (result != -ENOMEM || entries <= ENTRIES_MIN)
             return result;
@@ -227,10 +230,9 @@ static void refill(struct uring *uring, enum uring_group group)
         published->buffer_of[id] = buffer;
         if (group == URING_LARGE)
             id |= LARGE_ID;
-        io_uring_buf_ring_add(published->ring,
-                              buffers_base(&uring->buffers, buffer) + LP_HEADROOM_BYTES,
-                              uring_buffer_size(buffer), id,
-                              io_uring_buf_ring_mask(published->count), (int)added++);
+        io_uring_buf_ring_add(
+            published->ring, buffers_base(&uring->buffers, buffer) + LP_HEADROOM_BYTES,
+            uring_buffer_size(buffer), id, io_uring_buf_ring_mask(published->count), (int)added++);
     }
     if (added > 0)
         io_uring_buf_ring_advance(published->ring, (int)added);

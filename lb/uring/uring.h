@@ -27,9 +27,9 @@ struct uring_name {
 struct uring_event {
     enum uring_op op;
     struct uring_name name;
-    int result; /* as the system call, errors negative */
-    uint32_t buffer; /* URING_NO_BUFFER, or a buffer that is now ours */
-    bool has_more;   /* of a multishot: the operation goes on */
+    int result;           /* as the system call, errors negative */
+    uint32_t buffer;      /* URING_NO_BUFFER, or a buffer that is now ours */
+    bool has_more;        /* of a multishot: the operation goes on */
     bool socket_has_more; /* recv: more bytes wait in the socket */
 };
 
@@ -43,7 +43,7 @@ struct uring_settings {
     uint32_t entries;       /* of the submission queue, a power of two */
     uint32_t buffers_small; /* published at any time, powers of two     */
     uint32_t buffers_large;
-    size_t memory_max;      /* bytes of buffers beyond the published ones */
+    size_t memory_max; /* bytes of buffers beyond the published ones */
 };
 
 /* Gives *out, or false with a sentence that says what forbids io_uring here and what to do. */

@@ -192,9 +192,10 @@ describe('drain', { concurrency: 4 }, () => {
     const lab = await Lab.start(t, { ...short, servers: { s1: { handle: async (request, answer) => {
       await answer.head(200, { 'Content-Type': 'text/event-stream', 'Transfer-Encoding': 'chunked' });
       const text = Array.from({ length: 100000 }, (_, i) => `id: ${i}\ndata: number ${i} ${'.'.repeat(i % 50)}\n\n`).join('');
-      for (let at = 0, size = 1; !answer.socket.destroyed; at += size, size = crypto.randomInt(1, 91)) {
-        await answer.chunk(text.slice(at, at + size));
-        if (size % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      for (let at = 0, end; !answer.socket.destroyed; at = end) {
+        end = crypto.randomInt(4) === 0 ? text.indexOf('\n\n', at) + 2 : at + crypto.randomInt(1, 91);
+        await answer.chunk(text.slice(at, end));
+        if (end % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       }
     } } } });
     const clients = await Promise.all(Array.from({ length: 10 }, async () => {
