@@ -208,8 +208,7 @@ static struct lp_slice unix_path(const struct lp_addr *addr)
 size_t lp_addr_format(const struct lp_addr *addr, char out[LP_ADDR_TEXT_MAX])
 {
     if (addr->as.any.sa_family == AF_UNIX)
-        return (size_t)snprintf(out, LP_ADDR_TEXT_MAX, "unix:%.*s",
-                                LP_SLICE_ARG(unix_path(addr)));
+        return (size_t)snprintf(out, LP_ADDR_TEXT_MAX, "unix:%.*s", LP_SLICE_ARG(unix_path(addr)));
     struct lp_ip ip = lp_addr_ip(addr);
     char text[LP_ADDR_TEXT_MAX];
     lp_ip_format(&ip, text);

@@ -135,8 +135,7 @@ uint32_t lp_wheel_wait_ms(const struct lp_wheel *wheel, uint64_t now_ms, uint32_
 {
     if (wheel->timers_count == 0)
         return limit_ms;
-    uint64_t wake_ms =
-        ((uint64_t)wheel->now_tick + ticks_to_occupied(wheel)) * LP_WHEEL_TICK_MS;
+    uint64_t wake_ms = ((uint64_t)wheel->now_tick + ticks_to_occupied(wheel)) * LP_WHEEL_TICK_MS;
     if (wake_ms <= now_ms)
         return 0;
     return wake_ms - now_ms < limit_ms ? (uint32_t)(wake_ms - now_ms) : limit_ms;

@@ -178,11 +178,20 @@ bool endpoint_is_for(const struct endpoint *endpoint, const struct lp_cfg_bind *
            lp_addr_equal(&endpoint->address, &bind->address);
 }
 
+/* Drops packets that open a connection (SYN without ACK) and nothing else: the last ACK of a
+ * handshake, and data that waits to be accepted, pass the same filter. Offsets are of the TCP
+ * header, where a socket's filter sees a packet begin. */
 void endpoint_refuse_new(int fd)
 {
-    /* A filter that accepts nothing: for a listening socket that means SYNs are dropped, while
-     * connections whose handshake is done stay in the queue. */
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    struct sock_fprog program = {.len = 1, .filter = &drop};
+    enum { FLAGS_AT = 13, SYN = 0x02, ACK = 0x10 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = LP_COUNT_OF(code), .filter = code};
+
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }

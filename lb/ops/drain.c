@@ -11,10 +11,7 @@ static void enter(struct process *process, enum drain_phase phase)
 
 static void cut(struct process *process)
 {
-    process->cut_count =
-        atomic_load_explicit(&process->shared.sessions_count, memory_order_relaxed);
-    if (process->cut_count > 0)
-        lp_log(LP_LOG_WARNING, "drain: %u connections are cut", process->cut_count);
+    lp_log(LP_LOG_WARNING, "drain: the deadline is here, what is left is cut");
     enter(process, DRAIN_CUTTING);
 }
 

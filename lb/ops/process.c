@@ -301,10 +301,11 @@ static int finish(struct process *process)
 {
     stop_control(process);
     join_workers(process);
+    uint32_t cut_count = atomic_load(&process->shared.cut_count);
     lp_log(LP_LOG_INFO, "stopped: drained in %llu ms, %u connections cut",
-           (unsigned long long)(lp_clock_ms() - process->drain_began_ms), process->cut_count);
+           (unsigned long long)(lp_clock_ms() - process->drain_began_ms), cut_count);
     free_everything(process);
-    return process->cut_count == 0 ? 0 : 1;
+    return cut_count == 0 ? 0 : 1;
 }
 
 static bool prepare(struct process *process, struct lp_config *config, struct lp_err *err)

@@ -559,9 +559,10 @@ void exchange_step(struct worker *worker, struct stream *stream)
         read_client(worker, stream);
         if (!read_response_head(worker, stream))
             return;
-        if (stream->closing == CLOSING_TAIL)
-            closing_end_events(worker, stream);
-        else if (stream_has(stream, STREAM_RESPONSE_BEGUN) && !send_response_body(worker, stream))
+        if (stream->closing == CLOSING_TAIL) {
+            if (!stream_has(stream, STREAM_DOWN_DONE))
+                closing_end_events(worker, stream);
+        } else if (stream_has(stream, STREAM_RESPONSE_BEGUN) && !send_response_body(worker, stream))
             return;
         if (stream_has(stream, STREAM_DOWN_DONE))
             let_go_of_server(worker, stream);

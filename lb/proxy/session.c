@@ -53,12 +53,12 @@ static void schedule_close(void *object, void *context)
 {
     struct session *session = object;
     struct worker *worker = context;
-    const struct shared *shared = worker->shared;
-    uint64_t window_ms = shared->spread_ends_ms - shared->spread_begins_ms + 1;
+    uint64_t now_ms = worker->loop.now_ms, ends_ms = worker->shared->spread_ends_ms;
+    uint64_t window_ms = ends_ms > now_ms ? ends_ms - now_ms : 0;
 
     if (session->conn.state != CONN_OPEN)
         return;
-    session->close_at_ms = shared->spread_begins_ms + lp_random_fast() % window_ms;
+    session->close_at_ms = now_ms + 1 + lp_random_fast() % (window_ms + 1);
     if (session->stream == NULL && session->partial == NULL)
         conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
 }
@@ -280,6 +280,9 @@ static void cut(void *object, void *context)
     struct session *session = object;
     struct worker *worker = context;
 
+    /* One that lingers has said all; it only waits for the client's FIN. */
+    if (session->conn.state == CONN_OPEN)
+        atomic_fetch_add_explicit(&worker->shared->cut_count, 1, memory_order_relaxed);
     if (session->stream != NULL)
         stream_end(worker, session->stream, END_DRAIN_DEADLINE, FRONT_RESET);
     else

@@ -34,6 +34,7 @@ struct shared {
     int log_fd;     /* eventfd: access log lines wait */
     _Alignas(LP_CACHE_LINE) _Atomic uint32_t sessions_count;
     _Alignas(LP_CACHE_LINE) _Atomic uint32_t workers_drained;
+    _Atomic uint32_t cut_count; /* sessions that a drain's deadline ended */
 };
 
 /* One worker's users of a snapshot. */

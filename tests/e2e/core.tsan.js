@@ -15,12 +15,13 @@ test('traffic, reloads, failing servers and a drain race without a report', asyn
       chat: { balance: 'least_connections', servers: ['s1', 's2'], check: { type: 'websocket', interval: '200ms', timeout: '500ms' }, drain: { deadline: '2s' } },
       keyed: { balance: 'hash', hash: { key: ['cookie:user'] }, servers: ['s1', 's2', 's3'] },
     },
-    listeners: { web: { routes: [{ match: { upgrade: 'websocket' }, pool: 'chat' }, { match: { path: '/keyed' }, pool: 'keyed' }, { pool: 'app' }] } },
+    listeners: { line: { protocol: 'tcp', pool: 'app' }, web: { routes: [{ match: { upgrade: 'websocket' }, pool: 'chat' }, { match: { path: '/keyed' }, pool: 'keyed' }, { pool: 'app' }] } },
   });
   const state = { isOver: false, count: 0 };
+  const web = { listener: 'web' };
   const loads = Array.from({ length: 6 }, async (_, number) => {
     while (!state.isOver) {
-      const client = await lab.connect();
+      const client = await lab.connect(number === 0 ? { listener: 'line' } : web);
       for (let i = 0; i < 30 && !state.isOver && !client.ended; i++) {
         await client.request(i % 2 ? '/keyed' : '/echo', { method: 'POST', body: 'x'.repeat(i * 500), headers: { Cookie: `user=${number}-${i}` } }).catch(() => {});
         state.count++;
@@ -28,22 +29,26 @@ test('traffic, reloads, failing servers and a drain race without a report', asyn
       client.destroy();
     }
   });
-  const sockets = await Promise.all(Array.from({ length: 60 }, () => lab.websocket()));
+  const sockets = await Promise.all(Array.from({ length: 60 }, () => lab.websocket('/', web)));
   const chatter = sockets.map(async (socket, i) => {
     while (!state.isOver && socket.isOpen) await socket.echoes(`${i} ${'y'.repeat(i * 10)}`).catch(() => {});
   });
-  const events = lab.eventSource('/sse');
+  const events = lab.eventSource('/sse', web);
 
-  for (let i = 0; i < 10; i++) {
+  const port = await lab.newPort();
+  for (let i = 0; i < 30; i++) {
     const before = state.count;
     const answer = await lab.reload((config) => {
+      if (i % 3 === 0) config.listeners.more = { bind: `127.0.0.1:${port}`, pool: 'keyed' };
+      else delete config.listeners.more;
       if (i % 2 === 0) config.pools.chat.servers.s4 = lab.server('s4').address;
       else delete config.pools.chat.servers.s4;
     });
     assert.ok(answer.isDone, answer.line);
-    if (i === 3) await lab.server('s3').kill();
-    if (i === 6) await lab.server('s3').revive();
-    for (let n = 0; n < 5; n++) (await lab.websocket('/', { wait: false })).isOpened().catch(() => {});
+    if (i % 8 === 3) await lab.server('s3').kill();
+    if (i % 8 === 6) await lab.server('s3').revive();
+    lab.limpet.signal('SIGUSR1');
+    for (let n = 0; n < 5; n++) (await lab.websocket('/', { ...web, wait: false })).isOpened().catch(() => {});
     await eventually(() => state.count > before + 60, 'the load to go on', 60000);
   }
   events.destroy();

@@ -111,6 +111,19 @@ describe('bodies', { concurrency: 4 }, () => {
     assert.equal(lab.server('s1').requests.length, 6);
   });
 
+  test('HEAD and 304 keep the fields that describe a body and still have none', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: { handle: async (request, answer) => {
+      const status = request.path === '/304' ? 304 : 200;
+      await answer.head(status, { 'Transfer-Encoding': 'chunked', ETag: '"x"' });
+    } } } });
+    const client = await lab.connect();
+    for (const [method, target] of [['HEAD', '/200'], ['GET', '/304'], ['HEAD', '/200']]) {
+      const response = await client.request(target, { method });
+      assert.equal(response.get('etag'), '"x"');
+      assert.equal(client.buffer.length, 0);
+    }
+  });
+
   test('an informational response reaches the client before the final one', async (t) => {
     const lab = await Lab.start(t, { servers: { s1: answering('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok') } });
     const response = await lab.request('/');

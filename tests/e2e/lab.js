@@ -198,13 +198,13 @@ class Lab extends Watched {
   }
 
   /** An npm `eventsource` client with its events in .events. */
-  eventSource(target = '/sse', init) {
+  eventSource(target = '/sse', { listener, ...init } = {}) {
     const { EventSource } = require('eventsource');
     const client = new Watched();
     client.events = [];
     client.opens = 0;
     client.errors = 0;
-    client.source = new EventSource(this.url(target), init);
+    client.source = new EventSource(this.url(target, listener), init);
     client.source.onmessage = (event) => { client.events.push(event.data); client.changed(); };
     client.source.onopen = () => { client.opens++; client.changed(); };
     client.source.onerror = (err) => { client.errors++; client.error = err; client.changed(); };

@@ -169,6 +169,39 @@ describe('timeouts', { concurrency: 6 }, () => {
   });
 });
 
+describe('logs', { concurrency: 2 }, () => {
+  test('a log that nobody reads drops lines and never waits', async (t) => {
+    const lab = await Lab.start(t);
+    lab.limpet.child.stdout.pause();
+    const client = await lab.connect();
+    for (let i = 0; i < 3000; i++) await client.request(`/${i}/${'x'.repeat(200)}`); // far more than a pipe holds
+    lab.limpet.child.stdout.resume();
+    await eventually(async () => {
+      await client.request('/last'); // dropped, too, until there is room again
+      return lab.limpet.log.some((line) => line.path === '/last');
+    }, 'the log to go on');
+    assert.ok(lab.limpet.log.filter((line) => line.path !== '/last').length < 3000, 'some lines were dropped');
+    assert.ok(lab.limpet.stdout.every((line) => line.startsWith('{') && line.endsWith('}')), 'no line is cut');
+  });
+
+  test('a log whose reader is gone does not end limpet', async (t) => {
+    const lab = await Lab.start(t);
+    lab.limpet.child.stdout.destroy();
+    const client = await lab.connect();
+    for (let i = 0; i < 200; i++) assert.equal((await client.request('/')).status, 200);
+    const ws = await lab.websocket();
+    await ws.echoes('alive');
+  });
+
+  test('off means no access log', async (t) => {
+    const lab = await Lab.start(t, { log: { access: { to: 'off' } } });
+    await lab.request('/');
+    lab.terminate();
+    await lab.exitsWith(0);
+    assert.deepEqual(lab.limpet.stdout, []);
+  });
+});
+
 describe('limits', { concurrency: 2 }, () => {
   test('above the connection limit a client gets 503 and the others go on', async (t) => {
     const lab = await Lab.start(t, { limits: { connections: 20 } });

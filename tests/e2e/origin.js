@@ -26,6 +26,7 @@ class Arrival {
     this.size = 0;
     this.recorded = 0;
     this.requests = [];
+    this.isGone = new Promise((resolve) => { socket.once('close', resolve); });
   }
 
   note(data) {
@@ -65,11 +66,11 @@ class Request extends Head {
 
 /** What a handler answers with. */
 class Answer {
-  constructor(socket, name, request) {
-    this.socket = socket;
+  constructor(arrival, name, request) {
+    this.socket = arrival.socket;
     this.name = name;
     this.request = request;
-    this.isGone = new Promise((resolve) => socket.once('close', resolve));
+    this.isGone = arrival.isGone;
   }
 
   write(bytes) {
@@ -210,7 +211,7 @@ class HttpReader {
   }
 
   async #answer(request) {
-    const answer = new Answer(this.arrival.socket, this.origin.name, request);
+    const answer = new Answer(this.arrival, this.origin.name, request);
     try {
       if (/websocket/i.test(request.get('upgrade') ?? '') && !this.origin.refusesUpgrades) {
         const handled = this.origin.options.handleUpgrade

@@ -100,6 +100,85 @@ describe('reload', { concurrency: 4 }, () => {
     assert.equal(lab.server('s2').closes.filter((code) => code !== 4000).length, 0, 'the server hears the code, too');
   });
 
+  test('a request that runs on a removed server is finished', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: {}, s2: { handle: async (request, answer) => {
+      await answer.head(200, { 'Content-Length': 6 });
+      await answer.write('one');
+      await new Promise((resolve) => { lab.goOn = resolve; });
+      await answer.write('two');
+    } } }, pools: { app: { servers: ['s2'], drain: { deadline: '10s' } } } });
+    const client = await lab.connect();
+    await client.send('/');
+    await client.readUntil('one');
+    await lab.reload((config) => { config.pools.app.servers = { s1: lab.server('s1').address }; });
+    assert.equal((await lab.request('/')).server, 's1');
+    lab.goOn();
+    await client.readUntil('two');
+    assert.equal((await client.request('/again')).server, 's1');
+  });
+
+  test('an event stream of a removed server ends whole', async (t) => {
+    const lab = await Lab.start(t, { servers: two, pools: { app: { servers: ['s2'], drain: { deadline: '1s' } } } });
+    const client = await lab.connect();
+    await client.send('/sse');
+    await client.readUntil('hello from s2\n\n\r\n');
+    await lab.reload((config) => { config.pools.app.servers = { s1: lab.server('s1').address }; });
+    assert.equal((await client.readUntil('0\r\n\r\n')).toString(), '0\r\n\r\n');
+    await lab.logs({ event: 'end', class: 'sse', end: END.serverRemoved });
+  });
+
+  test('a server that a reload adds is checked and takes traffic only when it is not down', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: {}, dead: { isDown: true } }, pools: { app: { balance: 'round_robin', servers: ['s1'], check: { interval: '100ms', timeout: '200ms', fall: 1, rise: 1 } } } });
+    await lab.reload((config) => { config.pools.app.servers.dead = lab.server('dead').address; });
+    for (let i = 0; i < 10; i++) assert.equal((await lab.request('/')).server, 's1');
+    const from = lab.limpet.stderr.length;
+    await lab.server('dead').start();
+    await lab.says(/\bdead\b.*\bup\b/, from);
+    const names = await Promise.all(Array.from({ length: 6 }, () => lab.request('/').then((response) => response.server)));
+    assert.ok(names.includes('dead'));
+  });
+
+  test('checks change with a reload', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: { handle: (request, answer) => (request.path === '/health' ? answer.respond(500).then(() => true) : false) } }, pools: { app: { check: { type: 'tcp', interval: '100ms', timeout: '500ms' } } } });
+    assert.equal((await lab.request('/')).status, 200);
+    await lab.reload((config) => { config.pools.app.check = { type: 'http', path: '/health', interval: '100ms', timeout: '500ms', fall: 2 }; });
+    await lab.says(/\bs1\b.*\bdown\b/);
+    assert.equal((await lab.request('/')).status, 503);
+    await lab.reload((config) => { config.pools.app.check = { type: 'off' }; });
+    await eventually(async () => (await lab.request('/')).status === 200, 'a server without checks to be up');
+  });
+
+  test('a pool and its listener come and go', async (t) => {
+    const lab = await Lab.start(t, { servers: two, pools: { app: ['s1'] } });
+    const port = await lab.newPort();
+    for (let i = 0; i < 3; i++) {
+      await lab.reload((config) => {
+        config.pools.extra = { check: { type: 'off' }, servers: { s2: lab.server('s2').address } };
+        config.listeners.extra = { bind: `127.0.0.1:${port}`, pool: 'extra' };
+      });
+      assert.equal((await lab.request('/', { listener: 'extra' })).server, 's2');
+      const at = lab.where('extra');
+      await lab.reload((config) => {
+        delete config.pools.extra;
+        delete config.listeners.extra;
+      });
+      await eventually(() => lab.connect({ port: at.port }).then((client) => { client.destroy(); return false; }, () => true), 'the address to be left');
+    }
+  });
+
+  test('the address of a listener changes and its open connections stay', async (t) => {
+    const lab = await Lab.start(t);
+    const kept = await lab.connect();
+    const ws = await lab.websocket();
+    const port = await lab.newPort();
+    const old = lab.where();
+    await lab.reload((config) => { config.listeners.web.bind = `127.0.0.1:${port}`; });
+    assert.equal((await lab.request('/')).status, 200);
+    assert.equal((await kept.request('/')).status, 200);
+    await ws.echoes('here');
+    await eventually(() => lab.connect({ port: old.port }).then((client) => { client.destroy(); return false; }, () => true), 'the old address to be left');
+  });
+
   test('a name that is listed again while it drains stops draining', async (t) => {
     const lab = await Lab.start(t, { servers: two, pools: { app: { balance: 'least_connections', drain: { deadline: '6s', spread: '100%' } } } });
     const clients = await Promise.all(Array.from({ length: 30 }, () => lab.websocket('/ws')));

@@ -312,4 +312,30 @@ describe('WebSocket', { concurrency: 4 }, () => {
     }
     assert.equal(lab.server('s1').sockets.size, 0);
   });
+
+  test('a connection that spoke HTTP may become a tunnel, also when the upgrade was pipelined', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: {}, s2: {} }, pools: { app: { hash: { key: ['cookie:user'] } } } });
+    const ranks = await lab.ranks('app', ['a', 'b', 'c', 'd', 'e', 'f']);
+    const [x, y] = ['s1', 's2'].map((name) => [...ranks.keys()].find((key) => ranks.get(key)[0] === name));
+    const client = await lab.connect();
+    await client.request('/first', { headers: { Cookie: `user=${x}` } });
+    await client.write(Buffer.concat([
+      requestText('/second', { headers: { Cookie: `user=${x}` } }),
+      upgradeText('/third', { Cookie: `user=${y}` }),
+      frame(OP.TEXT, 'early'),
+    ]));
+    assert.equal((await client.response()).server, 's1');
+    const response = await client.response();
+    assert.equal(response.status, 101);
+    assert.equal(response.server, 's2');
+    const echo = await client.read(7);
+    assert.equal(echo.subarray(2).toString(), 'early');
+  });
+
+  test('a server that is removed and gone leaves its tunnels to their clients', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: {}, s2: {} }, pools: { app: { balance: 'least_connections' } } });
+    const clients = await Promise.all(Array.from({ length: 10 }, () => lab.websocket()));
+    await lab.server('s2').refuse(); // nothing new, but what it has goes on
+    for (const client of clients) await client.echoes('still served');
+  });
 });

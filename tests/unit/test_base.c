@@ -72,14 +72,15 @@ static void trimming_takes_spaces_and_tabs_from_both_ends_and_nothing_else(void 
     static const struct {
         const char *given, *trimmed;
     } rows[] = {
-        {"", ""},         {" ", ""},       {"\t \t", ""},        {"a", "a"},
-        {" a", "a"},      {"a\t", "a"},    {" \ta b\t ", "a b"}, {"\na\r", "\na\r"},
-        {"\va ", "\va"},  {"  \n ", "\n"}, {"a  b", "a  b"},     {"\xa0x", "\xa0x"},
+        {"", ""},        {" ", ""},       {"\t \t", ""},        {"a", "a"},
+        {" a", "a"},     {"a\t", "a"},    {" \ta b\t ", "a b"}, {"\na\r", "\na\r"},
+        {"\va ", "\va"}, {"  \n ", "\n"}, {"a  b", "a  b"},     {"\xa0x", "\xa0x"},
     };
 
     for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
         size_t size = strlen(rows[i].given);
-        struct lp_slice trimmed = lp_slice_trim((struct lp_slice){guarded(rows[i].given, size), size});
+        struct lp_slice trimmed =
+            lp_slice_trim((struct lp_slice){guarded(rows[i].given, size), size});
         assert_true(lp_slice_equal(trimmed, lp_slice_of(rows[i].trimmed)));
     }
 }

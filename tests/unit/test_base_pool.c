@@ -149,8 +149,8 @@ static void a_name_older_than_the_object_in_its_slot_finds_nothing(void **state)
 static void names_that_were_never_given_find_nothing(void **state)
 {
     (void)state;
-    static const struct lp_pool_name names[] = {{0, 0}, {0, 2}, {1, 1}, {63, 1}, {64, 1},
-                                                {0, 0}, {1, 0}, {0, 1u << 24}, {UINT32_MAX, 1}};
+    static const struct lp_pool_name names[] = {
+        {0, 0}, {0, 2}, {1, 1}, {63, 1}, {64, 1}, {0, 0}, {1, 0}, {0, 1u << 24}, {UINT32_MAX, 1}};
     struct lp_pool pool;
     struct lp_pool_name name;
 
