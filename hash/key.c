@@ -1,4 +1,5 @@
-/* Keys: the bytes that are hashed and their hash (HASHING, sections 2 to 4 of the specification). */
+/* Keys: the bytes that are hashed and their hash (HASHING, sections 2 to 4 of the specification).
+ */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

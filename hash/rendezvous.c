@@ -16,22 +16,23 @@
 
 #include "hash/log2_table.h"
 
-#define SLOT_BITS   20u
-#define SLOTS_COUNT (1u << SLOT_BITS)
-#define DIRECT_MAX  64u
+#define SLOT_BITS     20u
+#define SLOTS_COUNT   (1u << SLOT_BITS)
+#define DIRECT_MAX    64u
 #define MOVED_SAMPLES 65536u
 #define MOVED_SCORES  (32u << 20) /* fewer samples for large pools: a reload should not wait */
 
 /* XXH3 of 8 bytes is an XOR with a constant of the seed and a finaliser; these are its secret's
- * words 8..15 and 16..23 combined, and its multiplier (xxHash specification, XXH3, 4 to 8 bytes). */
+ * words 8..15 and 16..23 combined, and its multiplier (xxHash specification, XXH3, 4 to 8 bytes).
+ */
 #define XXH3_SECRET_8_XOR_16 0xc73ab174c5ecd5a2ull
 #define XXH3_MULTIPLIER      0x9fb21c651e98df25ull
 
 /* A member that can be picked, where scoring walks over it. Sorted by weight, then by id. */
 struct candidate {
-    uint64_t flip;   /* of its seed: what the slot is XORed with */
+    uint64_t flip; /* of its seed: what the slot is XORed with */
     uint32_t weight;
-    uint32_t index;  /* in the caller's array */
+    uint32_t index; /* in the caller's array */
 };
 
 struct lp_hash_table {
@@ -76,8 +77,8 @@ uint64_t lp_hash_cost_q40(uint64_t hash)
     unsigned e = 63u - (unsigned)__builtin_clzll(odd);
     uint64_t m = odd << (63 - e);
     uint64_t i = m >> 51 & 4095, f = m >> 19 & 0xffffffff;
-    uint64_t l = ((uint64_t)e << 40) + log2_table[i] +
-                 (((log2_table[i + 1] - log2_table[i]) * f) >> 32);
+    uint64_t l =
+        ((uint64_t)e << 40) + log2_table[i] + (((log2_table[i + 1] - log2_table[i]) * f) >> 32);
     return (64ull << 40) - l;
 }
 
@@ -143,8 +144,8 @@ static void copy_members(struct lp_hash_table *table, const struct lp_hash_membe
     char *ids = (char *)(table->members + table->members_count);
     for (uint32_t i = 0; i < table->members_count; i++) {
         memcpy(ids, members[i].id.data, members[i].id.size);
-        table->members[i] = (struct lp_hash_member){.id = {ids, members[i].id.size},
-                                                    .weight = members[i].weight};
+        table->members[i] =
+            (struct lp_hash_member){.id = {ids, members[i].id.size}, .weight = members[i].weight};
         ids += members[i].id.size;
     }
 }
@@ -215,10 +216,8 @@ struct ranked {
  * among equal weights is the earlier candidate. */
 static bool ranks_before(const struct lp_hash_table *table, struct ranked a, struct ranked b)
 {
-    unsigned __int128 left =
-        (unsigned __int128)lp_hash_cost_q40(a.hash) * b.candidate->weight;
-    unsigned __int128 right =
-        (unsigned __int128)lp_hash_cost_q40(b.hash) * a.candidate->weight;
+    unsigned __int128 left = (unsigned __int128)lp_hash_cost_q40(a.hash) * b.candidate->weight;
+    unsigned __int128 right = (unsigned __int128)lp_hash_cost_q40(b.hash) * a.candidate->weight;
 
     if (left != right)
         return left < right;
@@ -247,8 +246,7 @@ static const struct candidate *best_of(const struct lp_hash_table *table, uint32
             if (is_eligible == NULL || (at != skip && is_eligible(context, at->index)))
                 group = (struct ranked){hash, at};
         }
-        if (group.candidate != NULL &&
-            (best.candidate == NULL || ranks_before(table, group, best)))
+        if (group.candidate != NULL && (best.candidate == NULL || ranks_before(table, group, best)))
             best = group;
     }
     return best.candidate;
@@ -332,8 +330,8 @@ uint32_t lp_hash_moved_ppm(const struct lp_hash_table *a, const struct lp_hash_t
         const struct candidate *home_a = best_of(a, slot, NULL, NULL, NULL);
         const struct candidate *home_b = best_of(b, slot, NULL, NULL, NULL);
         bool same = (home_a == NULL) == (home_b == NULL) &&
-                    (home_a == NULL || lp_slice_equal(a->members[home_a->index].id,
-                                                      b->members[home_b->index].id));
+                    (home_a == NULL ||
+                     lp_slice_equal(a->members[home_a->index].id, b->members[home_b->index].id));
         moved += !same;
     }
     return (uint32_t)(moved * 1000000u / samples);

@@ -1,0 +1,233 @@
+/* Routes and picks as one snapshot decides them: no sockets, no threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lb/proxy/snapshot.h"
+
+/* A snapshot bound to run-time objects and to addresses that nobody listens on. */
+struct bench {
+    struct snapshot *snapshot;
+    struct registry registry;
+    struct lp_list endpoints;
+};
+
+static void set_up(struct bench *bench, const char *yaml)
+{
+    struct lp_config_report report;
+    struct lp_config *config = NULL;
+    struct lp_err err = {0};
+
+    assert_true(lp_config_parse(&config, &report, "test", lp_slice_of(yaml)));
+    lp_config_report_deinit(&report);
+    assert_true(snapshot_build(&bench->snapshot, config, &err));
+    registry_init(&bench->registry, 2);
+    lp_list_init(&bench->endpoints);
+    for (uint32_t i = 0; i < config->listeners_count; i++)
+        for (uint32_t b = 0; b < config->listeners[i].binds_count; b++) {
+            struct endpoint *endpoint = lp_alloc(sizeof(*endpoint));
+            endpoint->address = config->listeners[i].binds[b].address;
+            lp_list_push_back(&bench->endpoints, &endpoint->link);
+        }
+    snapshot_bind(bench->snapshot, &bench->registry, &bench->endpoints);
+}
+
+static void tear_down(struct bench *bench)
+{
+    snapshot_destroy(bench->snapshot);
+    LP_LIST_EACH (link, &bench->endpoints)
+        endpoint_destroy(lp_container_of(link, struct endpoint, link));
+    registry_sweep(&bench->registry, true);
+    registry_sweep(&bench->registry, true);
+    assert_true(lp_list_is_empty(&bench->registry.pools));
+}
+
+/* --- routes --- */
+
+static const char *const routes_yaml =
+    "listeners:\n"
+    "  web:\n"
+    "    bind: \"127.0.0.1:7001\"\n"
+    "    routes:\n"
+    "      - {match: {host: chat.example.com, path: /ws/, upgrade: websocket}, pool: chat}\n"
+    "      - {match: {host: \"*.example.org\"}, pool: wild}\n"
+    "      - {match: {path_exact: /only}, pool: exact}\n"
+    "      - {match: {path: /api, upgrade: none}, pool: api}\n"
+    "pools:\n"
+    "  chat: {servers: {s: 127.0.0.1:1}}\n"
+    "  wild: {servers: {s: 127.0.0.1:1}}\n"
+    "  exact: {servers: {s: 127.0.0.1:1}}\n"
+    "  api: {servers: {s: 127.0.0.1:1}}\n";
+
+static void the_first_route_whose_every_condition_holds_wins(void **state)
+{
+    static const struct {
+        const char *host, *path;
+        bool is_websocket;
+        const char *pool; /* NULL: none matches */
+    } rows[] = {
+        {"chat.example.com", "/ws", true, "chat"},
+        {"CHAT.Example.com:8080", "/ws/room/1", true, "chat"},
+        {"chat.example.com.", "/ws", true, "chat"},
+        {"chat.example.com", "/wsx", true, NULL},
+        {"chat.example.com", "/ws", false, NULL},
+        {"chat.example.community", "/ws", true, NULL},
+        {"a.example.org", "/", false, "wild"},
+        {"a.b.example.org:1", "/", true, "wild"},
+        {"example.org", "/", false, NULL},
+        {".example.org", "/", false, NULL},
+        {"badexample.org", "/", false, NULL},
+        {"[::1]:80", "/only", false, "exact"},
+        {"", "/only", false, "exact"},
+        {"x", "/only/", false, NULL},
+        {"x", "/api", false, "api"},
+        {"x", "/api/v1", false, "api"},
+        {"x", "/apiary", false, NULL},
+        {"x", "/api", true, NULL},
+        {"x", "*", false, NULL},
+    };
+    struct bench bench;
+
+    (void)state;
+    set_up(&bench, routes_yaml);
+    for (unsigned i = 0; i < LP_COUNT_OF(rows); i++) {
+        const struct snap_route *route =
+            snapshot_route(&bench.snapshot->listeners[0], lp_slice_of(rows[i].host),
+                           lp_slice_of(rows[i].path), rows[i].is_websocket);
+        if ((route == NULL) != (rows[i].pool == NULL))
+            print_error("row %u: %s %s\n", i, rows[i].host, rows[i].path);
+        assert_int_equal(route == NULL, rows[i].pool == NULL);
+        if (route != NULL)
+            assert_string_equal(route->pool->pool->name, rows[i].pool);
+    }
+    tear_down(&bench);
+}
+
+/* --- picks --- */
+
+static char pick_name(const struct pool_view *view, struct pick *pick)
+{
+    struct server *server = pool_pick(view, pick);
+    return server == NULL ? '-' : server->name[0];
+}
+
+static char pick_fresh(const struct pool_view *view)
+{
+    struct pick pick = {0};
+    return pick_name(view, &pick);
+}
+
+static void set_health(const struct pool_view *view, uint32_t index, enum server_health health)
+{
+    atomic_store(&view->servers[index]->health, (uint8_t)health);
+}
+
+static void round_robin_is_smooth_and_weighted(void **state)
+{
+    struct bench bench;
+    char turns[15] = "";
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {balance: round_robin, servers: {a: {address: \"127.0.0.1:1\", "
+                   "weight: 500}, b: {address: \"127.0.0.1:2\", weight: 100}, c: {address: "
+                   "\"127.0.0.1:3\", weight: 100}}}}\n");
+    for (unsigned i = 0; i < 14; i++)
+        turns[i] = pick_fresh(&bench.snapshot->pools[0]);
+    assert_string_equal(turns, "aabacaaaabacaa");
+    tear_down(&bench);
+}
+
+static void turns_of_a_server_that_is_down_go_to_the_others_one_by_one(void **state)
+{
+    struct bench bench;
+    char turns[9] = "";
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {balance: round_robin, servers: {a: \"127.0.0.1:1\", b: "
+                   "\"127.0.0.1:2\", c: \"127.0.0.1:3\"}}}\n");
+    set_health(&bench.snapshot->pools[0], 1, SERVER_DOWN);
+    for (unsigned i = 0; i < 8; i++)
+        turns[i] = pick_fresh(&bench.snapshot->pools[0]);
+    assert_string_equal(turns, "acacacac");
+    tear_down(&bench);
+}
+
+static void least_connections_weighs_what_is_open(void **state)
+{
+    struct bench bench;
+    unsigned counts[2] = {0, 0};
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {balance: least_connections, servers: {a: {address: "
+                   "\"127.0.0.1:1\", weight: 3}, b: \"127.0.0.1:2\", z: {address: "
+                   "\"127.0.0.1:3\", weight: 0}}}}\n");
+    const struct pool_view *view = &bench.snapshot->pools[0];
+    for (unsigned i = 0; i < 400; i++) {
+        struct pick pick = {0};
+        struct server *server = pool_pick(view, &pick);
+        assert_ptr_not_equal(server, view->servers[2]);
+        atomic_fetch_add(&server->active_count, 1); /* stays open */
+        counts[server == view->servers[1]]++;
+    }
+    assert_int_equal(counts[0], 300);
+    assert_int_equal(counts[1], 100);
+    tear_down(&bench);
+}
+
+static void each_server_is_tried_once_in_rank_order(void **state)
+{
+    struct bench bench;
+    struct pick pick = {.key_hash = lp_hash_key(LP_SLICE("ada"), 0)};
+    uint32_t order[3];
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {servers: {a: \"127.0.0.1:1\", b: \"127.0.0.1:2\", c: "
+                   "\"127.0.0.1:3\"}}}\n");
+    const struct pool_view *view = &bench.snapshot->pools[0];
+    assert_int_equal(lp_hash_rank(view->table, pick.key_hash, order, 3), 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_ptr_equal(pool_pick(view, &pick), view->servers[order[i]]);
+    assert_null(pool_pick(view, &pick));
+    tear_down(&bench);
+}
+
+static void when_all_are_down_they_are_rejected_or_tried_as_configured(void **state)
+{
+    static const char *const words[] = {"reject", "try_all"};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench bench;
+        char yaml[256];
+        snprintf(yaml, sizeof(yaml),
+                 "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                 "pools: {p: {when_all_down: %s, servers: {a: \"127.0.0.1:1\"}}}\n",
+                 words[i]);
+        set_up(&bench, yaml);
+        assert_int_equal(pick_fresh(&bench.snapshot->pools[0]), 'a'); /* unknown is not down */
+        set_health(&bench.snapshot->pools[0], 0, SERVER_DOWN);
+        assert_int_equal(pick_fresh(&bench.snapshot->pools[0]), i == 0 ? '-' : 'a');
+        tear_down(&bench);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_route_whose_every_condition_holds_wins),
+        cmocka_unit_test(round_robin_is_smooth_and_weighted),
+        cmocka_unit_test(turns_of_a_server_that_is_down_go_to_the_others_one_by_one),
+        cmocka_unit_test(least_connections_weighs_what_is_open),
+        cmocka_unit_test(each_server_is_tried_once_in_rank_order),
+        cmocka_unit_test(when_all_are_down_they_are_rejected_or_tried_as_configured),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
