@@ -1,5 +1,4 @@
-/* Keys: the bytes that are hashed and their hash (HASHING, sections 2 to 4 of the specification).
- */
+/* Keys: the bytes that are hashed, and their hash (HASHING, sections 2 to 4). */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

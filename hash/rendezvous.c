@@ -23,8 +23,7 @@
 #define MOVED_SCORES  (32u << 20) /* fewer samples for large pools: a reload should not wait */
 
 /* XXH3 of 8 bytes is an XOR with a constant of the seed and a finaliser; these are its secret's
- * words 8..15 and 16..23 combined, and its multiplier (xxHash specification, XXH3, 4 to 8 bytes).
- */
+ * words 8..15 and 16..23 combined, and its multiplier (xxHash's specification, 4 to 8 bytes). */
 #define XXH3_SECRET_8_XOR_16 0xc73ab174c5ecd5a2ull
 #define XXH3_MULTIPLIER      0x9fb21c651e98df25ull
 

@@ -299,6 +299,10 @@ void closing_step_events(struct worker *worker, struct stream *stream)
 
 void closing_begin(struct worker *worker, struct stream *stream)
 {
+    if (stream_has(stream, STREAM_DOWN_DONE)) {
+        stream->close_at_ms = 0; /* it is ending by itself */
+        return;
+    }
     stream->closing = CLOSING_WANTED;
     stream->closing_ms = (uint32_t)worker->loop.now_ms;
     if (stream->class == CLASS_TCP) {

@@ -235,7 +235,7 @@ static void read_client(struct worker *worker, struct stream *stream)
     if (stream_has(stream, STREAM_UP_DONE) || stream_has(stream, STREAM_SERVER_DEAF))
         conn_want(&worker->loop, front, 0); /* the next request, or the end */
     else if (stream_may_read(worker, front, &stream->back->conn))
-        conn_want(&worker->loop, front, 0);
+        stream_want(worker, front, &stream->session->since_ms);
 }
 
 /* --- the response head --- */
@@ -520,7 +520,7 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
         }
         stream->flags |= STREAM_DOWN_DONE;
     } else if (stream_may_read(worker, back, front)) {
-        conn_want(&worker->loop, back, 0);
+        stream_want(worker, back, &stream->back->since_ms);
     }
     return true;
 }

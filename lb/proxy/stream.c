@@ -492,6 +492,13 @@ bool stream_may_read(const struct worker *worker, const struct conn *from, const
     return to->sending.size == 0 || holds_two;
 }
 
+void stream_want(struct worker *worker, struct conn *from, uint32_t *since_ms)
+{
+    if ((from->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0 && from->in.size == 0)
+        *since_ms = (uint32_t)worker->loop.now_ms;
+    conn_want(&worker->loop, from, 0);
+}
+
 void stream_send(struct worker *worker, struct stream *stream, struct conn *to, struct piece piece)
 {
     conn_send(&worker->loop, to, piece);

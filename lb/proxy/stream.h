@@ -134,6 +134,8 @@ void stream_drop_head(struct worker *worker, struct stream *stream);
 void stream_drop_snapshot(struct worker *worker, struct stream *stream);
 /* May the next piece be read from `from` while `to` still sends? */
 bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to);
+/* Asks for more of a body; its peer is waited for from now on, not from before it was held up. */
+void stream_want(struct worker *worker, struct conn *from, uint32_t *since_ms);
 /* Frees ended streams; moves kept heads that wait long to memory of their size. */
 void streams_after_batch(struct worker *worker);
 void streams_shrink(struct loop *loop, struct loop_timer *timer);

@@ -142,6 +142,9 @@ void stream_on_front_timer(struct worker *worker, struct stream *stream)
     if (stream->state == STREAM_ENDED)
         return;
     look_ms = earlier(look_ms, front_due(worker, stream));
+    /* A body that is held up now may be waited for again later. */
+    if (stream->state == STREAM_EXCHANGE && !stream_has(stream, STREAM_UP_DONE))
+        look_ms = earlier(look_ms, worker->loop.now_ms + policy_ms(&stream->policy->body_ms));
     if (look_ms != NEVER)
         conn_set_timer(&worker->loop, front, look_ms);
 }
@@ -197,6 +200,8 @@ void stream_on_back_timer(struct worker *worker, struct stream *stream)
         return;
     }
     look_ms = earlier(look_ms, back_due(worker, stream));
+    if (stream->state == STREAM_EXCHANGE)
+        look_ms = earlier(look_ms, worker->loop.now_ms + policy_ms(&stream->policy->response_ms));
     if (look_ms != NEVER)
         conn_set_timer(&worker->loop, back, look_ms);
 }

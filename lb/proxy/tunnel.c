@@ -95,6 +95,8 @@ void tunnel_step(struct worker *worker, struct stream *stream)
         closing_try_close_frame(worker, stream);
     if (stream->closing != CLOSING_SENT)
         forward(worker, stream, &stream->down, back, front);
+    if (stream->state != STREAM_TUNNEL)
+        return; /* its turn in a drain has ended it */
     if (stream->closing == CLOSING_SENT) {
         discard(worker, back);
         bool client_is_done = ws_tracker_has_whole_close(&stream->up.as.frames) ||

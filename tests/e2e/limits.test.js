@@ -5,6 +5,7 @@ const { describe, test } = require('node:test');
 const net = require('node:net');
 const { execFileSync, spawn } = require('node:child_process');
 const { Lab, END, assert, eventually } = require('./lab');
+const { requestText } = require('./client');
 
 const MiB = 1 << 20;
 const LINE = { listeners: { line: { protocol: 'tcp' } } };
@@ -182,6 +183,33 @@ describe('logs', { concurrency: 2 }, () => {
     }, 'the log to go on');
     assert.ok(lab.limpet.log.filter((line) => line.path !== '/last').length < 3000, 'some lines were dropped');
     assert.ok(lab.limpet.stdout.every((line) => line.startsWith('{') && line.endsWith('}')), 'no line is cut');
+  });
+
+  test('an error log that nobody reads stalls nobody', async (t) => {
+    const lab = await Lab.start(t, { workers: 1, servers: { s1: { handle: async (request, answer) => {
+      if (request.path !== '/bad') return false;
+      await answer.write('nonsense\r\n\r\n');
+      return true;
+    } } } });
+    lab.limpet.child.stderr.pause();
+    for (let i = 0; i < 1500; i++) assert.equal((await lab.request('/bad')).status, 502); // each is worth a warning
+    assert.equal((await lab.request('/good')).status, 200);
+    lab.limpet.child.stderr.resume();
+  });
+
+  test('a log that is read drops nothing, however busy', async (t) => {
+    const lab = await Lab.start(t);
+    const total = 16000;
+    await Promise.all(Array.from({ length: 8 }, async (_, number) => {
+      const client = await lab.connect();
+      const batch = Buffer.concat(Array.from({ length: 20 }, (__, i) => requestText(`/${number}/${i}`)));
+      for (let i = 0; i < total / 160; i++) {
+        await client.write(batch);
+        for (let n = 0; n < 20; n++) await client.response();
+      }
+    }));
+    await lab.limpet.until(() => lab.limpet.log.length >= total, () => `${total} lines, have ${lab.limpet.log.length}`);
+    assert.doesNotMatch(lab.limpet.complaint(), /dropped/);
   });
 
   test('a log whose reader is gone does not end limpet', async (t) => {

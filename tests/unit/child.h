@@ -33,11 +33,14 @@ static inline struct child_end child_run(void (*act)(void))
         _exit(0);
     }
     close(fds[1]);
-    while (size < sizeof(end.said) - 1) {
-        ssize_t got = read(fds[0], end.said + size, sizeof(end.said) - 1 - size);
+    for (;;) { /* to its end, so that the child is never cut off */
+        char rest[4096];
+        size_t room = sizeof(end.said) - 1 - size;
+        ssize_t got =
+            read(fds[0], room > 0 ? end.said + size : rest, room > 0 ? room : sizeof(rest));
         if (got <= 0)
             break;
-        size += (size_t)got;
+        size += room > 0 ? (size_t)got : 0;
     }
     close(fds[0]);
     if (waitpid(pid, &end.status, 0) != pid)

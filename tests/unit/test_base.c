@@ -15,14 +15,20 @@
 #include "tests/unit/dice.h"
 #include "tests/unit/guard.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-/* Lets a test ask for more than there is, and get NULL. */
+/* Lets a test ask a sanitizer's allocator for more than there is, and get NULL.
+ * NOLINTBEGIN(bugprone-reserved-identifier): the names are the sanitizers'. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
-#endif
+
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return __asan_default_options();
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* --- slice --- */
 

@@ -290,14 +290,13 @@ static void every_server_owns_as_many_slots_as_in_the_vectors(void **state)
     for (; rows_next(&rows, 4); count++) {
         const struct pool *pool = pool_named(rows.fields[0]);
         uint64_t weight_sum = 0;
-        uint32_t at = LP_HASH_NONE;
+        uint32_t at = 0;
         char expected[32];
         assert_non_null(pool);
-        for (uint32_t i = 0; i < pool->members_count; i++) {
+        for (uint32_t i = 0; i < pool->members_count; i++)
             weight_sum += pool->members[i].weight;
-            at = strcmp(pool->ids[i], rows.fields[1]) == 0 ? i : at;
-        }
-        assert_int_not_equal(at, LP_HASH_NONE);
+        while (strcmp(pool->ids[at], rows.fields[1]) != 0)
+            assert_true(++at < pool->members_count);
         assert_int_equal(slots[pool - pools][at], number(rows.fields[2], 10));
         snprintf(expected, sizeof(expected), "%.1f",
                  (double)SLOTS_COUNT * pool->members[at].weight / (double)weight_sum);
