@@ -1,6 +1,8 @@
 /* The error log: one write a line, so lines of two threads do not mix. */
 #include "base/log.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,10 +12,43 @@
 #define LINE_MAX_BYTES 2048
 
 static _Atomic int log_level = LP_LOG_INFO;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned long long dropped_count; /* under the lock */
 
 void lp_log_set_level(enum lp_log_level level)
 {
     atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+}
+
+static bool is_writable(void)
+{
+    struct pollfd poller = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&poller, 1, 0) == 1 && (poller.revents & POLLOUT) != 0;
+}
+
+static bool write_line(const char *line, size_t size)
+{
+    return is_writable() && write(STDERR_FILENO, line, size) == (ssize_t)size;
+}
+
+/* A pipe that says it is writable takes a line of this size without blocking, as long as only one
+ * thread asks and writes: hence the lock. Nobody waits for a reader; what was dropped is counted
+ * and said as soon as somebody reads again. */
+static void write_or_drop(const char *line, size_t size)
+{
+    char notice[64];
+
+    pthread_mutex_lock(&log_lock);
+    if (dropped_count > 0) {
+        int notice_size =
+            snprintf(notice, sizeof(notice), "limpet: warning: %llu lines were dropped here\n",
+                     (unsigned long long)dropped_count);
+        if (write_line(notice, (size_t)notice_size))
+            dropped_count = 0;
+    }
+    if (dropped_count > 0 || !write_line(line, size))
+        dropped_count++;
+    pthread_mutex_unlock(&log_lock);
 }
 
 void lp_log(enum lp_log_level level, const char *format, ...)
@@ -31,9 +66,7 @@ void lp_log(enum lp_log_level level, const char *format, ...)
     if (size > LINE_MAX_BYTES - 2)
         size = LINE_MAX_BYTES - 2;
     line[size++] = '\n';
-    /* Where standard error is gone, nobody can be told. */
-    if (write(STDERR_FILENO, line, (size_t)size) < 0)
-        return;
+    write_or_drop(line, (size_t)size);
 }
 
 uint64_t lp_clock_ns(void)

@@ -1,4 +1,5 @@
-/* log: the error log on standard error, a line at a time, from any thread. */
+/* log: the error log on standard error, a line at a time, from any thread. It never waits: lines
+ * that nobody reads are dropped and counted. */
 #ifndef LP_BASE_LOG_H
 #define LP_BASE_LOG_H
 

@@ -80,13 +80,29 @@ static void report_dropped(struct access_log *log)
     log->dropped_reported = dropped;
 }
 
+/* What cannot be written now waits for the reader, not for a clock. */
+static void flush_or_wait(struct access_log *log, struct loop *loop)
+{
+    loop_timer_stop(loop, &log->timer);
+    if (log->writable.ops_inflight > 0)
+        return;
+    if (!flush(log, 0)) {
+        log->writable.ops_inflight++;
+        uring_poll_writable(loop->uring, log->writable.name, log->fd);
+    }
+    report_dropped(log);
+}
+
 static void on_timer(struct loop *loop, struct loop_timer *timer)
 {
-    struct access_log *log = lp_container_of(timer, struct access_log, timer);
+    flush_or_wait(lp_container_of(timer, struct access_log, timer), loop);
+}
 
-    if (!flush(log, 0))
-        loop_timer_set(loop, timer, loop->now_ms + FLUSH_MS);
-    report_dropped(log);
+static void on_writable(struct loop *loop, struct loop_source *source,
+                        const struct uring_event *event)
+{
+    (void)event;
+    flush_or_wait(lp_container_of(source, struct access_log, writable), loop);
 }
 
 static void on_wake(struct loop *loop, struct loop_source *source, const struct uring_event *event)
@@ -96,7 +112,10 @@ static void on_wake(struct loop *loop, struct loop_source *source, const struct 
     (void)event;
     source->ops_inflight++;
     uring_read(loop->uring, source->name, source->fd, &log->wake_count, sizeof(log->wake_count));
-    if (!lp_timer_is_set(&log->timer.timer))
+    /* The first wake-up lets more lines gather; another one before that says a ring fills up. */
+    if (lp_timer_is_set(&log->timer.timer))
+        flush_or_wait(log, loop);
+    else
         loop_timer_set(loop, &log->timer, loop->now_ms + FLUSH_MS);
 }
 
@@ -104,19 +123,21 @@ bool access_log_init(struct access_log *log, struct loop *loop, int wake_fd,
                      struct log_ring **rings, uint32_t rings_count)
 {
     log->wake = (struct loop_source){.on_event = on_wake, .fd = wake_fd};
+    log->writable = (struct loop_source){.on_event = on_writable};
     log->timer = (struct loop_timer){.fire = on_timer};
     lp_timer_init(&log->timer.timer);
     log->rings = rings;
     log->rings_count = rings_count;
     log->fd = -1;
-    if (!loop_add_source(loop, &log->wake))
+    if (!loop_add_source(loop, &log->wake) || !loop_add_source(loop, &log->writable))
         return false;
     log->wake.ops_inflight++;
     uring_read(loop->uring, log->wake.name, wake_fd, &log->wake_count, sizeof(log->wake_count));
     return true;
 }
 
-bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err)
+bool access_log_open(struct access_log *log, struct loop *loop, struct lp_slice to,
+                     struct lp_err *err)
 {
     int fd = -1;
     bool is_file = false;
@@ -136,6 +157,10 @@ bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *
             return lp_err_set(err, LP_ERR_SYSTEM, "the access log %s cannot be opened: %s", path,
                               strerror(errno));
         is_file = true;
+    }
+    if (log->writable.ops_inflight > 0) { /* nobody may ever read the old one again */
+        log->writable.ops_inflight++;
+        uring_cancel(loop->uring, log->writable.name, URING_POLL);
     }
     if (log->is_owned)
         close(log->fd);

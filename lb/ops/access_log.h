@@ -11,6 +11,7 @@
 struct access_log {
     struct loop_source wake; /* an eventfd that workers write to */
     uint64_t wake_count;
+    struct loop_source writable; /* waits until the log can be written again */
     struct loop_timer timer;
     struct log_ring **rings;
     uint32_t rings_count;
@@ -26,7 +27,8 @@ bool access_log_init(struct access_log *log, struct loop *loop, int wake_fd,
                      struct log_ring **rings, uint32_t rings_count);
 /* "stdout", "stderr", "off" or a path; opens a file again even when it is the same (rotation).
  * False with a sentence; then what was open stays. */
-bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err);
+bool access_log_open(struct access_log *log, struct loop *loop, struct lp_slice to,
+                     struct lp_err *err);
 /* The last lines; waits at most a second for a slow reader. */
 void access_log_finish(struct access_log *log);
 

@@ -56,8 +56,8 @@ static void on_signal(struct loop *loop, struct loop_source *source,
             reload_begin(process);
             break;
         case SIGUSR1:
-            if (!access_log_open(&process->access_log, process->snapshot->config->log.access_to,
-                                 &err))
+            if (!access_log_open(&process->access_log, &process->loop,
+                                 process->snapshot->config->log.access_to, &err))
                 lp_log(LP_LOG_ERROR, "%s", err.text);
             break;
         default:
@@ -326,7 +326,7 @@ static bool prepare(struct process *process, struct lp_config *config, struct lp
         return false;
     if (!access_log_init(&process->access_log, &process->loop, process->shared.log_fd,
                          process->access_log.rings, process->workers_count) ||
-        !access_log_open(&process->access_log, config->log.access_to, err))
+        !access_log_open(&process->access_log, &process->loop, config->log.access_to, err))
         return false;
     lp_log_set_level(config->log.level);
     uint32_t longest_ms = 0;

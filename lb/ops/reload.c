@@ -135,7 +135,7 @@ static bool try_swap(struct process *process)
         return true;
     }
     if (!limits_apply(process, config, &err) ||
-        !access_log_open(&process->access_log, config->log.access_to, &err)) {
+        !access_log_open(&process->access_log, &process->loop, config->log.access_to, &err)) {
         lp_config_diff_deinit(&diff);
         refuse(process, err.text);
         return true;
