@@ -15,7 +15,7 @@
 
 /* The struct of which `member` at `pointer` is a part. */
 #define lp_container_of(pointer, type, member)                                                     \
-    ((type *)((char *)(uintptr_t)(pointer) - offsetof(type, member)))
+    ((type *)((char *)(uintptr_t)(pointer)-offsetof(type, member)))
 
 /* What we guarantee ourselves; stays on in releases. A proxy that no longer understands its own
  * state forwards not one more byte. */

@@ -8,8 +8,9 @@
 
 #include "lb/proxy/session.h"
 
-#define REFUSE_MS 200u /* handshakes under way when the SYN filter was attached end in this time   \
-                        */
+#define REFUSE_MS                                                                                  \
+    200u /* handshakes under way when the SYN filter was attached end in this time                 \
+          */
 
 static void accept_more(struct worker *worker, struct acceptor *acceptor)
 {
