@@ -114,6 +114,9 @@ static void spread(struct worker *worker, struct turns *turns, const struct wind
         uint64_t jitter = lp_random_fast() % 1024;
         uint64_t at_ms =
             window->begins_ms + (length_ms * (i * 1024ull + jitter)) / (turns->count * 1024ull);
+        /* Timers fire up to a tick late: half a tick less keeps the whole even at both ends. */
+        if (at_ms > window->begins_ms + LP_WHEEL_TICK_MS / 2)
+            at_ms -= LP_WHEEL_TICK_MS / 2;
         plan(worker, turns->streams[i], window, at_ms);
     }
     lp_free(turns->streams);
