@@ -17,28 +17,53 @@ static bool is_writable(int fd, int wait_ms)
     return poll(&poller, 1, wait_ms) == 1 && (poller.revents & (POLLOUT | POLLERR)) != 0;
 }
 
+/* Bytes of the whole lines that fit into room. */
+static size_t whole_lines(struct lp_slice bytes, size_t room)
+{
+    size_t size = bytes.size < room ? bytes.size : room;
+    const char *last = size == 0 ? NULL : memrchr(bytes.data, '\n', size);
+    return last == NULL ? 0 : (size_t)(last - bytes.data) + 1;
+}
+
+static void take(struct access_log *log, struct log_ring *ring, struct lp_slice bytes, size_t size)
+{
+    memcpy(log->stage + log->stage_size, bytes.data, size);
+    log->stage_size += size;
+    log_ring_skip(ring, size);
+}
+
+static size_t stage_room(const struct access_log *log)
+{
+    return sizeof(log->stage) - log->stage_size;
+}
+
+/* Only whole lines, so that those of two rings never mix; the line that wraps around the ring's end
+ * lies in two pieces and is taken with both. */
+static void stage_ring(struct access_log *log, struct log_ring *ring)
+{
+    struct lp_slice bytes = log_ring_peek(ring);
+    size_t size = whole_lines(bytes, stage_room(log));
+
+    take(log, ring, bytes, size);
+    bytes = log_ring_peek(ring);
+    bool wraps =
+        bytes.size > 0 && bytes.size < LOG_LINE_MAX && memchr(bytes.data, '\n', bytes.size) == NULL;
+    if (!wraps || stage_room(log) < LOG_LINE_MAX)
+        return;
+    take(log, ring, bytes, bytes.size);
+    bytes = log_ring_peek(ring);
+    const char *end = memchr(bytes.data, '\n', bytes.size);
+    take(log, ring, bytes, (size_t)(end - bytes.data) + 1);
+    bytes = log_ring_peek(ring);
+    take(log, ring, bytes, whole_lines(bytes, stage_room(log)));
+}
+
 /* Fills the empty stage with what the rings hold. */
 static void stage(struct access_log *log)
 {
     log->stage_at = log->stage_size = 0;
-    for (uint32_t i = 0; i < log->rings_count; i++) {
-        struct log_ring *ring = log->rings[i];
-        /* Two pieces when the ring wraps; what does not fit whole waits for the next stage. */
-        for (unsigned piece = 0; piece < 2; piece++) {
-            struct lp_slice bytes = log_ring_peek(ring);
-            size_t room = sizeof(log->stage) - log->stage_size;
-            if (bytes.size > room) {
-                const char *last =
-                    room < LOG_LINE_MAX ? NULL : memrchr(bytes.data, '\n', room - LOG_LINE_MAX);
-                if (last == NULL)
-                    break;
-                bytes.size = (size_t)(last - bytes.data) + 1;
-            }
-            memcpy(log->stage + log->stage_size, bytes.data, bytes.size);
-            log->stage_size += bytes.size;
-            log_ring_skip(ring, bytes.size);
-        }
-    }
+    for (uint32_t i = 0; i < log->rings_count; i++)
+        stage_ring(log, log->rings[i]);
 }
 
 /* Writes as much as goes without waiting. True when nothing is left. */

@@ -200,6 +200,36 @@ describe('bodies', { concurrency: 4 }, () => {
     }
   });
 
+  test('heads that are cut inside a value are not mixed with heads in between, both ways', async (t) => {
+    // One worker reads them all, so whatever it forgets about a cut head is overwritten by the next.
+    const lab = await Lab.start(t, { workers: 1, servers: { s1: { handle: async (request, answer) => {
+      if (request.path === '/quick') return false;
+      await answer.write('HTTP/1.1 200 OK\r\nContent-Type: text/pl');
+      await new Promise((resolve) => { lab.goOn = resolve; lab.changed(); });
+      await answer.write(`ain\r\nContent-Length: ${request.target.length}\r\n\r\n${request.target}`);
+      return true;
+    } } } });
+    const other = await lab.connect();
+    const between = () => other.request(`/quick?${'y'.repeat(300)}`, { headers: { 'X-Long-Name-In-Between': 'y'.repeat(300), 'X-B': 'c' } });
+    const text = 'GET /cut HTTP/1.1\r\nHost: test.example\r\nCookie: a=b\r\nX-Last: z\r\n\r\n';
+    for (let at = 5; at < text.length; at += 3) {
+      lab.goOn = null;
+      const client = await lab.connect();
+      await client.write(text.slice(0, at));
+      await between();
+      await client.write(text.slice(at));
+      await lab.until(() => lab.goOn, `the request that was cut at ${at} to reach the server`);
+      await between();
+      lab.goOn();
+      const response = await client.response();
+      assert.equal(response.text, '/cut');
+      assert.equal(response.get('content-type'), 'text/plain');
+      const request = lab.server('s1').requests.filter((one) => one.target === '/cut').at(-1);
+      assert.deepEqual([request.get('host'), request.get('cookie'), request.get('x-last')], ['test.example', 'a=b', 'z']);
+      client.destroy();
+    }
+  });
+
   test('a server that answers early is heard while the body still flows', async (t) => {
     const lab = await Lab.start(t, { servers: { s1: { handle: async (request, answer) => { await answer.respond(403, {}, 'enough'); await request.body; } } } });
     const client = await lab.connect();

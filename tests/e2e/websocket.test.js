@@ -310,7 +310,7 @@ describe('WebSocket', { concurrency: 4 }, () => {
       client.close();
       await client.isClosedWith(1005);
     }
-    assert.equal(lab.server('s1').sockets.size, 0);
+    await lab.server('s1').until(() => lab.server('s1').sockets.size === 0, 'every server connection to end');
   });
 
   test('a connection that spoke HTTP may become a tunnel, also when the upgrade was pipelined', async (t) => {
