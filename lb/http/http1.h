@@ -57,7 +57,8 @@ struct http1_field {
     bool is_nominated;             /* named in Connection: for this hop only */
 };
 
-/* All offsets count from the first byte of the message. */
+/* All offsets count from the first byte of the message. Between two calls fields[fields_count] may
+ * hold a field that is under way: who keeps a head elsewhere meanwhile keeps that one, too. */
 struct http1_head {
     uint16_t parsed;                 /* bytes of whole lines seen; where the next call goes on */
     uint16_t scanned;                /* bytes of the unfinished line seen so far */

@@ -293,6 +293,14 @@ static void judge_size(struct conn *conn, const struct uring_event *event)
         conn->flags |= CONN_LIKELY_EMPTY;
 }
 
+/* Closing while the peer still sends is a reset, which destroys what it has not taken yet. */
+static bool has_acked_all(const struct conn *conn)
+{
+    int queued = 0;
+    /* Our FIN, when it is not acknowledged, counts as one. */
+    return ioctl(conn->fd, SIOCOUTQ, &queued) != 0 || queued <= 1;
+}
+
 static void discard(struct loop *loop, struct conn *conn, const struct uring_event *event)
 {
     uint32_t size = event->result > 0 ? (uint32_t)event->result : 0;
@@ -307,11 +315,11 @@ static void discard(struct loop *loop, struct conn *conn, const struct uring_eve
             arm_recv(loop, conn, 0);
         return;
     }
-    if (event->result <= 0 || size >= conn->linger) {
+    conn->linger -= size < conn->linger ? size : conn->linger;
+    if (event->result <= 0 || (conn->linger == 0 && has_acked_all(conn))) {
         conn_abort(loop, conn);
         return;
     }
-    conn->linger -= size;
     arm_recv(loop, conn, 0);
 }
 

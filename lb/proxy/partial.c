@@ -3,9 +3,11 @@
 
 #include "lb/proxy/session.h"
 
+/* The field behind the last whole one may be under way: its name was read, its value not yet. */
 static size_t head_bytes(const struct http1_head *head)
 {
-    return offsetof(struct http1_head, fields) + head->fields_count * sizeof(head->fields[0]);
+    size_t count = head->fields_count < LP_HEADERS_MAX ? head->fields_count + 1u : LP_HEADERS_MAX;
+    return offsetof(struct http1_head, fields) + count * sizeof(head->fields[0]);
 }
 
 bool partial_save(struct partial **partial, const struct http1_head *head, struct lp_slice bytes)
