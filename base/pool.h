@@ -16,7 +16,7 @@ struct lp_pool {
     uint32_t object_size;
     uint32_t generation; /* of the object given last */
     uint32_t slabs_count, slabs_room;
-    struct lp_pool_slab **slabs; /* by slot / LP_POOL_SLAB_OBJECTS; NULL where given back */
+    struct lp_pool_slab **slabs; /* NULL where given back */
     struct lp_list partial;      /* slabs that have a free object */
     uint32_t used_count, empty_slabs_count;
     uint32_t place_hint; /* no directory entry before it is free */

@@ -325,7 +325,6 @@ static void discard(struct loop *loop, struct conn *conn, const struct uring_eve
 
 static void starve(struct loop *loop, struct conn *conn)
 {
-    loop->starved_total++;
     conn->flags |= CONN_STARVED;
     lp_list_push_back(&loop->starved, &conn->link);
 }

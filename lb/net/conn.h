@@ -44,7 +44,6 @@ enum {
     CONN_STARVED = 1u << 4,      /* in loop->starved                                 */
     CONN_LIKELY_EMPTY = 1u << 5, /* the last receive emptied the socket              */
     CONN_STREAMING = 1u << 6,    /* full buffers come in: use large ones             */
-    CONN_RECV_LIMITED = 1u << 7,
 };
 
 struct conn {
@@ -88,10 +87,6 @@ static inline bool conn_can_send(const struct conn *conn)
 static inline bool conn_has_sent_all(const struct conn *conn)
 {
     return conn->sending.size == 0;
-}
-static inline bool conn_is_open(const struct conn *conn)
-{
-    return conn->state == CONN_OPEN;
 }
 
 /* Takes the piece; only when conn_can_send(). Size 0 is allowed and does nothing. */

@@ -44,7 +44,6 @@ struct loop {
     struct lp_list ended;   /* connections to release after this batch */
     bool is_stopping;
     uint64_t stale_events; /* for an object that is gone: never a write, counted */
-    uint64_t starved_total;
     void (*after_batch)(struct loop *loop);
     /* Stalled connections hold all memory that they may: end some. Starved ones wait for it. */
     void (*on_memory_full)(struct loop *loop);

@@ -36,7 +36,7 @@
 /* clang-format on */
 
 #define END_AS_ENUM(name, whose, word) END_##name,
-enum end_reason { END_REASONS(END_AS_ENUM) END_REASON_COUNT };
+enum end_reason { END_REASONS(END_AS_ENUM) };
 #undef END_AS_ENUM
 
 /* The word of the table; "nobody", "client", "server", "pool", "operator" or "us". */

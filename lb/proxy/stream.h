@@ -54,7 +54,6 @@ enum {
     STREAM_STRIP_CHUNKS = 1u << 8,    /* the client speaks HTTP/1.0                      */
     STREAM_COUNTED = 1u << 9,         /* in server->active_count                         */
     STREAM_LONG_LIVED = 1u << 10,     /* tunnel or event stream: in the server's cell    */
-    STREAM_LOGGED_START = 1u << 11,
     STREAM_HTTP10 = 1u << 12,
     STREAM_RETRIED_REUSE = 1u << 13,  /* a dead idle connection was replaced once        */
     STREAM_SERVER_DEAF = 1u << 14,    /* a send failed: only what it still says counts   */

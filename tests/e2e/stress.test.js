@@ -154,16 +154,23 @@ class Player {
     client.destroy();
   }
 
+  /** The next message; a tunnel that limpet closes says so. */
+  async hears(socket, text) {
+    const next = await socket.frame();
+    if (next.opcode === OP.CLOSE && next.code === 1001) throw new Error('the tunnel was closed with 1001');
+    assert.equal(next.text, text, `somebody else's message to ${this.number}`);
+    this.tally.messages++;
+  }
+
   async socket() {
     const early = this.chance(0.3) ? frame(OP.TEXT, 'early') : undefined;
     const socket = await this.lab.rawWebSocket(`/ws/${this.number}`, { early });
-    assert.equal(socket.response.status, 101);
-    if (early) assert.equal(await socket.message(), 'early');
+    assert.equal(socket.response.status, 101, `the upgrade got ${socket.response.status}`);
+    if (early) await this.hears(socket, 'early');
     for (let i = this.upTo(8); i > 0; i--) {
       const text = filler(`w${this.number}i${i}`, this.oneOf([1, 125, 126, 5000, 66000]));
       this.write(socket.client, frame(OP.TEXT, text));
-      assert.equal(await socket.message(), text);
-      this.tally.messages++;
+      await this.hears(socket, text);
     }
     const ending = this.upTo(4);
     if (ending === 0) socket.client.reset();
@@ -171,7 +178,7 @@ class Player {
     if (ending === 2) socket.client.end();
     if (ending === 3) {
       await socket.write(closeFrame(1000));
-      assert.equal((await socket.frame()).code, 1000);
+      assert.ok([1000, 1001].includes((await socket.frame()).code));
     }
     if (ending >= 2) await socket.client.isClosed();
   }
@@ -216,7 +223,7 @@ describe('stress', () => {
   });
 
   test('servers that die and come back cost only their own requests', async (t) => {
-    const explained = (err) => /got 50[234] |status|ended \(/.test(err.message) && !/somebody else/.test(err.message);
+    const explained = (err) => /got 50[234] |got 50[234]$|ended (\(|with)/.test(err.message);
     await everybodyPlays(t, { pools: { app: { balance: 'round_robin', check: { interval: '100ms', timeout: '500ms', rise: 1, fall: 1 } } } }, 25, async (lab, playing) => {
       let isOver = false;
       playing.then(() => { isOver = true; }, () => { isOver = true; });
@@ -233,7 +240,7 @@ describe('stress', () => {
 
   test('servers that a reload removes and adds cost nobody a request', async (t) => {
     // Tunnels of a removed server are closed with 1001: the one thing that may be different.
-    const explained = (err) => /ended \(fin\) instead of a frame|!== 'w\d|\\u0003/.test(err.message) || err.code === 'ERR_ASSERTION' && Buffer.from(String(err.actual)).readUInt16BE(0) === 1001;
+    const explained = (err) => /closed with 1001|ended \(fin\) instead of a frame/.test(err.message);
     await everybodyPlays(t, { pools: { app: { balance: 'least_connections', drain: { deadline: '300ms' } } } }, 20, async (lab, playing) => {
       let isOver = false;
       playing.then(() => { isOver = true; }, () => { isOver = true; });
@@ -250,7 +257,8 @@ describe('stress', () => {
   test('a drain in the middle of everything answers what was accepted', async (t) => {
     let isDraining = false;
     // From the signal on: refused, or closed before the first byte of an answer, or a tunnel's 1001.
-    const explained = (err) => isDraining && (err.code === 'ECONNREFUSED' || err.code === 'ECONNRESET' || /ended \((fin|reset)\) (before "|instead)/.test(err.message) || err.code === 'ERR_ASSERTION');
+    const explained = (err) => isDraining && (err.code === 'ECONNREFUSED' || err.code === 'ECONNRESET'
+      || /closed with 1001|ended \((fin|reset)\) (before "|instead)/.test(err.message));
     await everybodyPlays(t, { drain: { delay: '200ms', deadline: '5s' } }, 60, async (lab, playing) => {
       await Promise.race([soon(700), playing]);
       isDraining = true;
