@@ -215,9 +215,13 @@ static void on_sent(struct loop *loop, struct conn *conn, int error)
         stream_step(worker, back->stream);
         return;
     }
-    /* The server takes no more, but it may have answered already: what it said comes first. */
-    if (back->stream->state == STREAM_EXCHANGE && (conn->flags & CONN_RECV_ARMED) != 0) {
+    /* The server takes no more of a body, but it may have answered already: what it said comes
+     * first, if it comes soon. */
+    if (back->stream->state == STREAM_EXCHANGE && stream_has(back->stream, STREAM_BODY_SENT) &&
+        (conn->flags & CONN_RECV_ARMED) != 0) {
         back->stream->flags |= STREAM_SERVER_DEAF;
+        back->since_ms = (uint32_t)loop->now_ms;
+        stream_arm_timers(worker, back->stream);
         return;
     }
     on_lost(worker, back->stream, error);

@@ -168,6 +168,8 @@ static uint64_t back_due(const struct worker *worker, const struct stream *strea
 
     if (stream->state == STREAM_CONNECT)
         return after(worker, stream->back->since_ms, policy_ms(&policy->connect_ms));
+    if (stream_has(stream, STREAM_SERVER_DEAF))
+        return after(worker, stream->back->since_ms, policy_ms(&policy->linger_ms));
     if (waits_for_response(stream))
         return after(worker, stream->back->since_ms, policy_ms(&policy->response_ms));
     return NEVER;
@@ -183,7 +185,10 @@ static void act_on_back(struct worker *worker, struct stream *stream)
         stream_on_connect_failed(worker, stream, true);
         return;
     }
-    stream_fail(worker, stream, 504, END_RESPONSE_TIMEOUT);
+    if (stream_has(stream, STREAM_SERVER_DEAF))
+        stream_fail(worker, stream, 502, END_SERVER_CLOSED);
+    else
+        stream_fail(worker, stream, 504, END_RESPONSE_TIMEOUT);
 }
 
 void stream_on_back_timer(struct worker *worker, struct stream *stream)

@@ -141,6 +141,46 @@ describe('timeouts', { concurrency: 6 }, () => {
     assert.equal((await client.response()).body.length, 20 * MiB);
   });
 
+  test('a client whose body is held up by its server is not blamed for it', async (t) => {
+    const lab = await Lab.start(t, { timeouts: { body: '300ms', stalled: '20s' }, servers: { s1: { kind: 'raw', script: async (connection) => {
+      await connection.readUntil('\r\n\r\n');
+      connection.pause();
+      await new Promise((resolve) => setTimeout(resolve, 1500)); // five times as long as a client may pause
+      connection.resume();
+      await connection.until(() => connection.piecesSize >= 32 * MiB, 'the whole body');
+      await connection.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nread');
+    } } } });
+    const client = await lab.connect();
+    client.send('/', { method: 'POST', body: Buffer.alloc(32 * MiB) });
+    assert.equal((await client.response()).text, 'read');
+  });
+
+  test('a server whose response is held up by its client is not blamed for it', async (t) => {
+    const lab = await Lab.start(t, { timeouts: { response: '300ms', stalled: '20s' }, servers: { s1: { handle: (request, answer) => answer.respond(200, {}, Buffer.alloc(32 * MiB, 'x')) } } });
+    const client = await lab.connect();
+    await client.send('/');
+    await client.until(() => client.received > 0, 'the first bytes');
+    client.pause();
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // five times as long as a server may pause
+    client.resume();
+    assert.equal((await client.response()).body.length, 32 * MiB);
+  });
+
+  test('idle server connections are few and end after their timeout', async (t) => {
+    const lab = await Lab.start(t, { workers: 1, pools: { app: { keep_alive: { idle: 2, timeout: '700ms' } } }, servers: { s1: { handle: async (request, answer, origin) => {
+      origin.waiting = (origin.waiting ?? 0) + 1;
+      origin.changed();
+      await origin.until(() => origin.waiting >= 10, 'ten requests at once');
+      await answer.respond(200);
+    } } } });
+    const origin = lab.server('s1');
+    await Promise.all(Array.from({ length: 10 }, () => lab.request('/')));
+    const open = () => origin.arrivals.filter((one) => !one.isClosed && !one.isEnded).length;
+    assert.equal(origin.arrivals.length, 10);
+    await origin.until(() => open() <= 2, () => `at most two idle connections, not ${open()}`);
+    await origin.until(() => open() === 0, 'the last idle connections to end');
+  });
+
   test('a client that never closes its side is let go after linger', async (t) => {
     const lab = await Lab.start(t, { timeouts: { linger: '300ms' } });
     const before = lab.limpet.descriptors();
@@ -219,6 +259,16 @@ describe('logs', { concurrency: 2 }, () => {
     for (let i = 0; i < 200; i++) assert.equal((await client.request('/')).status, 200);
     const ws = await lab.websocket();
     await ws.echoes('alive');
+  });
+
+  test('no byte of a client can break a line of the log', async (t) => {
+    const lab = await Lab.start(t, { log: { access: { query: ['q'] } } });
+    const odd = ['/a%22b', '/"quoted"', '/back\\slash', '/<tag>', '/{json}', '/\u00e9\u00ff', '/?q="x"', '/?q=%0a{"event":"end"}', `/${'long/'.repeat(2000)}`];
+    const statuses = [];
+    for (const target of odd) statuses.push((await lab.request(target, { headers: { Host: 'a' } })).status);
+    assert.ok(statuses.every((status) => status === 200 || status === 400), String(statuses));
+    await lab.limpet.until(() => lab.limpet.log.length === odd.length, 'a line of JSON for each'); // a bad one fails to parse
+    assert.equal(lab.limpet.stdout.length, odd.length);
   });
 
   test('off means no access log', async (t) => {
@@ -309,7 +359,7 @@ async function roundTrips(client, count) {
 /** A client that asks for a large answer and never reads it. */
 function neverReads(lab) {
   return new Promise((resolve, reject) => {
-    const socket = net.connect({ ...lab.where(), onread: undefined });
+    const socket = net.connect(lab.where());
     socket.pause();
     socket.on('error', () => {});
     socket.once('connect', () => {

@@ -156,6 +156,18 @@ describe('hash', { concurrency: 4 }, () => {
     assert.doesNotMatch(lab.limpet.complaint(), /a secret/);
   });
 
+  test('a cookie is found in any line and only by its exact name', async (t) => {
+    const lab = await Lab.start(t, { servers: five, pools: hashBy(['cookie:user']) });
+    const ranks = await lab.ranks('app', ['alice', '"bob"', 'a=b', '127.0.0.1']);
+    const client = await lab.connect();
+    const home = async (...cookies) => (await client.request('/', { headers: cookies.map((value) => ['Cookie', value]) })).server;
+    assert.equal(await home('x=1', 'y=2; user=alice'), ranks.get('alice')[0]);
+    assert.equal(await home('xuser=eve; user=alice; user=mallory'), ranks.get('alice')[0]);
+    assert.equal(await home('user="bob"'), ranks.get('"bob"')[0]);
+    assert.equal(await home('a;user=a=b;c'), ranks.get('a=b')[0]);
+    assert.equal(await home('User=alice'), await lab.home('app', '127.0.0.1', { kind: 'ip' }));
+  });
+
   test('a server of weight 0 takes no new key and weights shift shares', async (t) => {
     const lab = await Lab.start(t, { servers: three, pools: { app: { hash: { key: ['cookie:user'] }, servers: { s1: { weight: 0 }, s2: { weight: 1 }, s3: { weight: 4 } } } } });
     const counts = { s1: 0, s2: 0, s3: 0 };

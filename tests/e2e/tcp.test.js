@@ -126,6 +126,13 @@ describe('addresses', { concurrency: 3 }, () => {
     await client.echoes('through a file');
   });
 
+  test('a client without an address is served although there is nothing to hash', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: {}, s2: {} }, listeners: { web: { bind: 'unix:FOLDER/web.sock' } }, pools: { app: { hash: { key: ['client_ip'] } } } });
+    const first = await lab.request('/');
+    assert.equal(first.status, 200);
+    for (let i = 0; i < 5; i++) assert.equal((await lab.request('/')).status, 200);
+  });
+
   test('one listener binds several addresses', async (t) => {
     const lab = await Lab.start(t, { listeners: { web: { bind: ['127.0.0.1:PORT', '[::1]:PORT', 'unix:FOLDER/web.sock'] } } });
     for (const index of [0, 1, 2]) assert.equal((await lab.request('/', { index })).status, 200);
