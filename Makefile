@@ -124,7 +124,7 @@ $(WOLFSSL): $(wildcard tls/wolfssl-build/*) | packages $(LIBURING)
 
 .PHONY: test test-unit test-e2e test-asan test-tsan test-fault fuzz lint format test-packages
 
-TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
+TEST_PACKAGES := libcmocka-dev ip=iproute2 clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
 	node=nodejs npm=npm
 NODE_MODULES  := tests/e2e/node_modules/.package-lock.json
 E2E           := $(wildcard tests/e2e/*.test.js)

@@ -409,7 +409,7 @@ describe('neighbours', () => {
 
   test('a client that vanished without a word is let go by its timeouts', async (t) => {
     const wire = cutWire(t);
-    if (!wire) return t.skip('needs root and network namespaces');
+    assert.ok(wire, 'needs root, iproute2 and network namespaces');
     const lab = await Lab.start(t, { listeners: { web: { bind: `${wire.near}:PORT` } }, timeouts: { keep_alive: '1s', stream_idle: '1500ms', stalled: '1s', linger: '300ms' } });
     const { port } = lab.where();
     const before = lab.limpet.descriptors();

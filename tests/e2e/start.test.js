@@ -158,15 +158,15 @@ describe('start', { concurrency: 4 }, () => {
 describe('demo', () => {
   test('the demonstration answers HTTP, WebSocket and events from its three servers', async (t) => {
     const { RawClient, WsClient } = require('./client');
-    const at = { host: '127.0.0.1', port: 8080 };
-    const isTaken = await RawClient.connect(at).then((client) => { client.destroy(); return true; }, () => false);
-    if (isTaken) return t.skip('port 8080 is in use');
-    const demo = new Limpet(['demo']);
+    const { takePort, releasePort } = require('./ports');
+    const at = { host: '127.0.0.1', port: await takePort() };
+    t.after(() => releasePort(at.port));
+    const demo = new Limpet(['demo', '--port', String(at.port)]);
     t.after(() => { if (!demo.ended) demo.signal('SIGKILL'); });
     await demo.says(/ready: /);
     const page = await (await RawClient.connect(at)).request('/');
     assert.equal(page.status, 200);
-    const ws = await new WsClient('ws://127.0.0.1:8080/ws').isOpened();
+    const ws = await new WsClient(`ws://127.0.0.1:${at.port}/ws`).isOpened();
     await ws.send('hello');
     assert.match(String(await ws.message()), /./);
     assert.match(demo.stderr.concat(demo.stdout).join('\n'), /listeners:/);
