@@ -178,14 +178,47 @@ bool pool_view_build(struct pool_view *view, const struct lp_cfg_pool *config,
     return ok;
 }
 
-static struct server *find_server(struct pool *pool, const struct lp_cfg_server *config)
+/* A pool's servers by name, for the time of one bind: large pools are looked up quickly whatever
+ * order the file lists them in. Open addressing; servers of one name and several addresses (one
+ * listed, others draining) stand behind each other. */
+struct servers_by_name {
+    struct server **places;
+    uint64_t mask;
+};
+
+static uint64_t place_of(const struct servers_by_name *index, struct lp_slice name)
 {
+    return lp_hash_key(name, 0) & index->mask;
+}
+
+static void index_servers(struct servers_by_name *index, const struct pool *pool)
+{
+    uint64_t count = 1;
+
+    LP_LIST_EACH (link, &pool->servers)
+        count++;
+    index->mask = 1;
+    while (index->mask + 1 < 2 * count)
+        index->mask = 2 * index->mask + 1;
+    index->places = lp_alloc((index->mask + 1) * sizeof(struct server *));
     LP_LIST_EACH (link, &pool->servers) {
         struct server *server = lp_container_of(link, struct server, link);
-        if (lp_slice_equal(lp_slice_of(server->name), config->name) &&
-            lp_addr_equal(&server->address, &config->address))
-            return server;
+        uint64_t at = place_of(index, lp_slice_of(server->name));
+        while (index->places[at] != NULL)
+            at = (at + 1) & index->mask;
+        index->places[at] = server;
     }
+}
+
+static struct server *find_server(const struct servers_by_name *index,
+                                  const struct lp_cfg_server *config)
+{
+    uint64_t at = place_of(index, config->name);
+
+    for (; index->places[at] != NULL; at = (at + 1) & index->mask)
+        if (lp_slice_equal(lp_slice_of(index->places[at]->name), config->name) &&
+            lp_addr_equal(&index->places[at]->address, &config->address))
+            return index->places[at];
     return NULL;
 }
 
@@ -193,31 +226,25 @@ void pool_view_bind(struct pool_view *view, struct registry *registry, struct lp
 {
     const struct lp_cfg_pool *config = view->config;
     struct pool *pool = find_pool(registry, config->name);
+    struct servers_by_name index;
 
     if (pool == NULL)
         pool = create_pool(registry, config->name);
     view->pool = pool;
     pool->snapshots_count++;
     view->servers = LP_ARENA_ARRAY(arena, struct server *, config->servers_count);
-    /* Files usually list servers in the same order again: go on behind the last one found. */
-    struct lp_list *hint = pool->servers.next;
+    index_servers(&index, pool);
     for (uint32_t i = 0; i < config->servers_count; i++) {
         const struct lp_cfg_server *wanted = &config->servers[i];
-        struct server *server = NULL;
-        if (hint != &pool->servers) {
-            server = lp_container_of(hint, struct server, link);
-            if (!lp_slice_equal(lp_slice_of(server->name), wanted->name) ||
-                !lp_addr_equal(&server->address, &wanted->address))
-                server = find_server(pool, wanted);
-        }
+        struct server *server = find_server(&index, wanted);
         if (server == NULL) {
             server = server_create(pool, wanted->name, &wanted->address, registry->workers_count);
             lp_list_push_back(&pool->servers, &server->link);
         }
-        hint = server->link.next;
         server->snapshots_count++;
         view->servers[i] = server;
     }
+    lp_free(index.places);
 }
 
 void pool_view_unbind(struct pool_view *view)

@@ -200,6 +200,14 @@ void session_stop_requesting(struct worker *worker, struct session *session)
     acceptor_put_requester(worker, session->acceptor);
 }
 
+void session_request_again(struct session *session)
+{
+    if (session->is_requester)
+        return;
+    session->is_requester = true;
+    session->acceptor->requesters_count++;
+}
+
 /* --- completions --- */
 
 static void on_recv(struct loop *loop, struct conn *conn, int error)

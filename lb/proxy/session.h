@@ -48,6 +48,8 @@ void partial_join(struct loop *loop, const struct partial *partial, struct conn 
 
 /* It became a tunnel, or ends: nothing on it will need a route any more. */
 void session_stop_requesting(struct worker *worker, struct session *session);
+/* An event stream has ended and the connection stays. */
+void session_request_again(struct session *session);
 
 /* A drain begins: idle sessions get their turns; or all end now. */
 void sessions_schedule_close(struct worker *worker);

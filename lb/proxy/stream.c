@@ -259,6 +259,7 @@ void stream_begin_request(struct worker *worker, struct session *session)
         stream->pick.key_hash = key_hash(worker, stream, &request, &client_ip, path);
     }
     if (!write_head(worker, stream, &request, &client_ip)) {
+        stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS; /* the head still lies unread */
         stream_fail(worker, stream, 431, END_HEAD_TOO_LARGE);
         return;
     }
@@ -361,6 +362,7 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
         fate = FRONT_POLITE;
     switch (fate) {
     case FRONT_KEEP:
+        session_request_again(session);
         session_next(worker, session);
         return;
     case FRONT_POLITE:

@@ -145,7 +145,8 @@ static void after_batch(struct loop *loop)
         stop_when_drained(worker);
 }
 
-/* The connection whose peer has taken nothing for the longest time ends. */
+/* The connection that has held a buffer for the longest time ends: its peer takes nothing, or it
+ * has sent what cannot be read yet (a request behind one that still waits). */
 struct stalled {
     const struct loop *loop;
     struct conn *conn;
@@ -156,9 +157,15 @@ static void find_stalled(void *object, void *context)
 {
     struct conn *conn = object;
     struct stalled *stalled = context;
-    uint32_t age_ms = (uint32_t)stalled->loop->now_ms - conn->send_started_ms;
+    uint32_t since_ms = conn->send_started_ms;
 
-    if (conn->sending.size > 0 && conn->state != CONN_CLOSING && age_ms >= stalled->age_ms) {
+    if (conn->state == CONN_CLOSING || (conn->sending.size == 0 && conn->in.size == 0))
+        return;
+    if (conn->sending.size == 0)
+        since_ms =
+            conn->space == LOOP_SPACE_FRONT ? session_of(conn)->since_ms : back_of(conn)->since_ms;
+    uint32_t age_ms = (uint32_t)stalled->loop->now_ms - since_ms;
+    if (age_ms >= stalled->age_ms) {
         stalled->conn = conn;
         stalled->age_ms = age_ms;
     }

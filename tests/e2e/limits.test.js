@@ -407,6 +407,32 @@ describe('neighbours', () => {
     assert.equal((await lab.request('/alive', { method: 'HEAD' })).status, 200);
   });
 
+  test('a head that outgrows its buffer is refused once, and its connection ends', async (t) => {
+    const lab = await Lab.start(t);
+    const client = await lab.raw(`GET / HTTP/1.1\r\nHost: ${'a'.repeat(9000)}\r\n\r\n`); // goes on twice, in X-Forwarded-Host, too
+    assert.ok([400, 431].includes((await client.response()).status));
+    assert.equal((await client.readAll()).length, 0);
+  });
+
+  test('clients that send a byte behind a request that waits cannot hold all memory', async (t) => {
+    const lab = await Lab.start(t, { workers: 1, limits: { memory: '1MiB' }, servers: { s1: { handle: async (request, answer) => {
+      if (request.target === '/plain') return answer.respond(200, {}, 'ok');
+      await answer.head(200, { 'Content-Type': 'text/event-stream', 'Transfer-Encoding': 'chunked' });
+      await answer.chunk('data: and nothing more\n\n');
+      return answer.isGone;
+    } } } });
+    const greedy = await Promise.all(Array.from({ length: 300 }, async () => {
+      const client = await lab.connect();
+      await client.send('/sse');
+      await client.until(() => client.received > 100, 'the event');
+      await client.write('G').catch(() => {});
+      return client;
+    }));
+    assert.equal((await lab.request('/plain')).status, 200);
+    for (const client of greedy) client.destroy();
+    assert.equal((await lab.request('/plain')).status, 200);
+  });
+
   test('a client that vanished without a word is let go by its timeouts', async (t) => {
     const wire = cutWire(t);
     assert.ok(wire, 'needs root, iproute2 and network namespaces');

@@ -262,6 +262,33 @@ describe('reload', { concurrency: 4 }, () => {
     assert.equal((await kept.request('/')).server, 's2');
   });
 
+  test('servers in another order, or a new one before them, close nothing', async (t) => {
+    const lab = await Lab.start(t, { servers: two });
+    const sockets = await Promise.all(Array.from({ length: 6 }, () => lab.websocket('/')));
+    const { s1, s2 } = lab.config.pools.app.servers;
+    for (const servers of [{ s2, s1 }, { s0: '127.0.0.1:9', s2, s1 }, { s1, s0: '127.0.0.1:9', s2 }]) {
+      const { line } = await lab.reload((config) => { config.pools.app.servers = servers; });
+      assert.match(line, /, 0 connections closed/);
+    }
+    for (const socket of sockets) await socket.echoes('still here');
+  });
+
+  test('a kept connection that carried an event stream is served when its listener is removed', async (t) => {
+    const lab = await Lab.start(t, { listeners: { web: {}, leaving: {} }, servers: { s1: { handle: async (request, answer) => {
+      if (request.target !== '/sse') return answer.respond(200, {}, 'ok');
+      await answer.head(200, { 'Content-Type': 'text/event-stream', 'Transfer-Encoding': 'chunked' });
+      await answer.chunk('data: only\n\n');
+      return answer.lastChunk();
+    } } } });
+    const client = await lab.connect({ listener: 'leaving' });
+    assert.match((await client.request('/sse')).text, /only/);
+    const { listeners } = lab.config;
+    await lab.reload((config) => { config.listeners = { web: listeners.web }; });
+    await lab.reload((config) => { config.listeners = { web: listeners.web }; });
+    assert.equal((await client.request('/after')).status, 200);
+    assert.equal((await lab.request('/')).status, 200);
+  });
+
   test('keys that need a restart reject the reload by name', async (t) => {
     const lab = await Lab.start(t, { workers: 2 });
     const answer = await lab.reload((config) => { config.workers = 1; });

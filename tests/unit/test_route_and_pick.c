@@ -219,6 +219,61 @@ static void when_all_are_down_they_are_rejected_or_tried_as_configured(void **st
     }
 }
 
+/* --- run-time servers --- */
+
+static struct snapshot *bind_again(struct bench *bench, const char *servers)
+{
+    char yaml[512];
+    struct snapshot *next = NULL;
+
+    snprintf(yaml, sizeof(yaml),
+             "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\npools: {p: {servers: {%s}}}\n",
+             servers);
+    struct lp_config_report report;
+    struct lp_config *config = NULL;
+    struct lp_err err = {0};
+    assert_true(lp_config_parse(&config, &report, "test", lp_slice_of(yaml)));
+    lp_config_report_deinit(&report);
+    assert_true(snapshot_build(&next, config, &err));
+    snapshot_bind(next, &bench->registry, &bench->endpoints);
+    return next;
+}
+
+static struct server *by_name(const struct snapshot *snapshot, char name)
+{
+    for (uint32_t i = 0; i < snapshot->config->pools[0].servers_count; i++)
+        if (snapshot->pools[0].servers[i]->name[0] == name)
+            return snapshot->pools[0].servers[i];
+    return NULL;
+}
+
+static void a_server_is_the_same_object_wherever_a_new_file_lists_it(void **state)
+{
+    static const char *const files[] = {
+        "b: \"127.0.0.1:2\", a: \"127.0.0.1:1\"",
+        "c: \"127.0.0.1:3\", b: \"127.0.0.1:2\", a: \"127.0.0.1:1\"",
+        "a: \"127.0.0.1:1\", c: \"127.0.0.1:3\", b: \"127.0.0.1:2\"",
+        "b: \"127.0.0.1:2\", c: \"127.0.0.1:3\", a: {address: \"127.0.0.1:1\", weight: 7}",
+    };
+    struct bench bench;
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {servers: {a: \"127.0.0.1:1\", b: \"127.0.0.1:2\"}}}\n");
+    struct server *a = by_name(bench.snapshot, 'a'), *b = by_name(bench.snapshot, 'b');
+    for (unsigned i = 0; i < LP_COUNT_OF(files); i++) {
+        struct snapshot *next = bind_again(&bench, files[i]);
+        assert_ptr_equal(by_name(next, 'a'), a);
+        assert_ptr_equal(by_name(next, 'b'), b);
+        snapshot_destroy(next);
+    }
+    struct snapshot *moved = bind_again(&bench, "a: \"127.0.0.1:9\", b: \"127.0.0.1:2\"");
+    assert_ptr_not_equal(by_name(moved, 'a'), a);
+    assert_ptr_equal(by_name(moved, 'b'), b);
+    snapshot_destroy(moved);
+    tear_down(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +282,7 @@ int main(void)
         cmocka_unit_test(turns_of_a_server_that_is_down_go_to_the_others_one_by_one),
         cmocka_unit_test(least_connections_weighs_what_is_open),
         cmocka_unit_test(each_server_is_tried_once_in_rank_order),
+        cmocka_unit_test(a_server_is_the_same_object_wherever_a_new_file_lists_it),
         cmocka_unit_test(when_all_are_down_they_are_rejected_or_tried_as_configured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
