@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -170,6 +171,12 @@ void endpoint_destroy(struct endpoint *endpoint)
         unlink(endpoint->address.as.un.sun_path);
     lp_list_remove(&endpoint->link);
     lp_free(endpoint);
+}
+
+bool endpoint_is_closed(const struct endpoint *endpoint)
+{
+    return atomic_load_explicit(&endpoint->workers_accepting, memory_order_acquire) == 0 &&
+           endpoint->fds[0] < 0;
 }
 
 bool endpoint_is_for(const struct endpoint *endpoint, const struct lp_cfg_bind *bind)

@@ -23,6 +23,8 @@ bool endpoint_open(struct endpoint **out, const struct lp_cfg_bind *bind, uint32
                    uint32_t patience_ms, struct lp_err *err) LP_MUST_USE;
 /* Closes what workers have not closed (fds set to -1) and frees. Removes a Unix socket's file. */
 void endpoint_destroy(struct endpoint *endpoint);
+/* Have all workers let go of its sockets? Then it is kept only for what still names it. */
+bool endpoint_is_closed(const struct endpoint *endpoint);
 bool endpoint_is_for(const struct endpoint *endpoint, const struct lp_cfg_bind *bind);
 
 /* From now on the kernel drops new SYNs for this socket; queued connections are still accepted. */

@@ -38,12 +38,17 @@ bool log_ring_put(struct log_ring *ring, const char *line, size_t size)
     memcpy(ring->bytes + at, line, first);
     memcpy(ring->bytes, line + first, size - first);
     atomic_store_explicit(&ring->written, written + size, memory_order_release);
-    return used == 0 || (used < LOG_RING_BYTES / 2 && used + size >= LOG_RING_BYTES / 2);
+    /* The reader may have found the ring empty while the line was written: look again behind the
+     * store (its fence stands in log_ring_peek()). */
+    atomic_thread_fence(memory_order_seq_cst);
+    bool was_empty = atomic_load_explicit(&ring->read, memory_order_relaxed) == written;
+    return was_empty || (used < LOG_RING_BYTES / 2 && used + size >= LOG_RING_BYTES / 2);
 }
 
 struct lp_slice log_ring_peek(struct log_ring *ring)
 {
     uint64_t read = atomic_load_explicit(&ring->read, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
     uint64_t used = atomic_load_explicit(&ring->written, memory_order_acquire) - read;
     size_t at = read % LOG_RING_BYTES;
 

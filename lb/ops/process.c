@@ -284,6 +284,12 @@ static void free_everything(struct process *process)
     lp_free(process->workers);
 }
 
+/* Also those that have told their result and only linger. */
+static void cut_probe(void *object, void *context)
+{
+    conn_abort(context, object);
+}
+
 /* Checks under way end on this thread's own loop. */
 static void stop_control(struct process *process)
 {
@@ -291,9 +297,9 @@ static void stop_control(struct process *process)
 
     checks_stop(process);
     reload_deinit(process);
-    for (unsigned i = 0; i < 50 && loop->spaces[LOOP_SPACE_BACK].used_count > 0; i++)
+    lp_pool_each(&loop->spaces[LOOP_SPACE_BACK], cut_probe, loop);
+    while (loop->spaces[LOOP_SPACE_BACK].used_count > 0)
         loop_turn(loop, LP_WHEEL_TICK_MS);
-    LP_ASSERT(loop->spaces[LOOP_SPACE_BACK].used_count == 0);
     loop_deinit(loop);
 }
 

@@ -11,8 +11,12 @@ static struct endpoint *find_endpoint(const struct process *process, const struc
 {
     LP_LIST_EACH (link, &process->endpoints) {
         struct endpoint *endpoint = lp_container_of(link, struct endpoint, link);
-        if (endpoint_is_for(endpoint, bind))
+        if (!endpoint_is_for(endpoint, bind))
+            continue;
+        if (!endpoint_is_closed(endpoint))
             return endpoint;
+        /* Kept-alive clients of a removed listener still name it: the address is free again. */
+        endpoint->address = (struct lp_addr){0};
     }
     return NULL;
 }
@@ -33,21 +37,34 @@ static void close_fresh(struct process *process, const struct lp_list *mark)
         endpoint_destroy(lp_container_of(process->endpoints.prev, struct endpoint, link));
 }
 
+/* Is an address wanted again that workers are letting go of at this moment? */
+static bool is_leaving_any(const struct process *process, const struct lp_config *config)
+{
+    for (uint32_t i = 0; process->snapshot != NULL && i < config->listeners_count; i++)
+        for (uint32_t b = 0; b < config->listeners[i].binds_count; b++) {
+            const struct endpoint *endpoint =
+                find_endpoint(process, &config->listeners[i].binds[b]);
+            if (endpoint != NULL && !is_listed(process->snapshot, endpoint))
+                return true;
+        }
+    return false;
+}
+
 bool process_open_endpoints(struct process *process, const struct lp_config *config,
                             bool *must_wait, struct lp_err *err)
 {
     const struct lp_list *mark = process->endpoints.prev;
 
-    *must_wait = false;
+    *must_wait = is_leaving_any(process, config);
+    if (*must_wait)
+        return false;
     for (uint32_t i = 0; i < config->listeners_count; i++) {
         const struct lp_cfg_listener *listener = &config->listeners[i];
         for (uint32_t b = 0; b < listener->binds_count; b++) {
             const struct lp_cfg_bind *bind = &listener->binds[b];
             struct endpoint *endpoint = find_endpoint(process, bind);
-            if (endpoint != NULL) {
-                *must_wait |= process->snapshot != NULL && !is_listed(process->snapshot, endpoint);
+            if (endpoint != NULL)
                 continue;
-            }
             /* Only at start: a running control thread must not sleep. */
             uint32_t patience_ms = process->snapshot == NULL ? START_PATIENCE_MS : 0;
             if (!endpoint_open(&endpoint, bind, process->workers_count, patience_ms, err)) {
@@ -57,9 +74,7 @@ bool process_open_endpoints(struct process *process, const struct lp_config *con
             lp_list_push_back(&process->endpoints, &endpoint->link);
         }
     }
-    if (*must_wait)
-        close_fresh(process, mark);
-    return !*must_wait;
+    return true;
 }
 
 /* Which servers the newest snapshot lists; the others drain from now on, or have begun before. */
@@ -92,6 +107,8 @@ static uint32_t collect_drained(struct process *process, struct snapshot *snapsh
                 atomic_store(&server->drain_began_ms, process->loop.now_ms);
                 closing_count += atomic_load(&server->active_count);
             }
+            if (!server_is_used(server))
+                continue; /* nothing to drain: it goes with the last snapshot that lists it */
             if (snapshot->drained_count == room) {
                 room = room == 0 ? 16 : room * 2;
                 struct server **grown = LP_ARENA_ARRAY(&snapshot->arena, struct server *, room);

@@ -51,7 +51,7 @@ uint32_t registry_sweep(struct registry *registry, bool force)
         struct pool *pool = lp_container_of(pool_link, struct pool, link);
         LP_LIST_EACH (link, &pool->servers) {
             struct server *server = lp_container_of(link, struct server, link);
-            if (server->snapshots_count == 0 && (force || server_connections(server) == 0))
+            if (server->snapshots_count == 0 && (force || !server_is_used(server)))
                 server_destroy(server);
             else if (!server->is_listed)
                 draining_count++;

@@ -31,10 +31,12 @@ void server_destroy(struct server *server)
     lp_free(server);
 }
 
-uint32_t server_connections(const struct server *server)
+bool server_is_used(const struct server *server)
 {
-    uint32_t count = 0;
+    if (atomic_load_explicit(&server->active_count, memory_order_acquire) > 0)
+        return true;
     for (uint32_t i = 0; i < server->workers_count; i++)
-        count += atomic_load_explicit(&server->cells[i].connections_count, memory_order_acquire);
-    return count;
+        if (atomic_load_explicit(&server->cells[i].connections_count, memory_order_acquire) > 0)
+            return true;
+    return false;
 }

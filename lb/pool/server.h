@@ -44,8 +44,8 @@ struct server *server_create(struct pool *pool, struct lp_slice name, const stru
                              uint32_t workers_count);
 void server_destroy(struct server *server);
 
-/* Connections of all workers. */
-uint32_t server_connections(const struct server *server);
+/* Does any worker still have a connection to it, or a stream that names it? */
+bool server_is_used(const struct server *server);
 
 static inline enum server_health server_health(const struct server *server)
 {

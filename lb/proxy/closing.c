@@ -250,52 +250,63 @@ void closing_end_events(struct worker *worker, struct stream *stream)
     stream->flags &= ~(uint32_t)(STREAM_CLIENT_KEEPS | STREAM_SERVER_KEEPS);
 }
 
-/* Reads up to the first place where chunk and event both end. Gives the bytes, or SIZE_MAX for a
- * bad chunk. Content runs are stepped to their end, framing byte by byte: a boundary is never
- * stepped over. */
-static size_t bytes_to_boundary(struct stream *stream, const char *data, size_t size)
-{
-    size_t at = 0;
+enum event_outcome { EVENTS_MORE, EVENTS_DONE, EVENTS_BAD };
 
-    if (stream->down.body != HTTP1_BODY_CHUNKED)
-        return http1_events_step(&stream->events, data, size, true);
-    while (at < size) {
-        struct http1_chunked *chunked = &stream->down.as.chunked;
-        size_t step = 1, used;
+/* Reads up to the first place where chunk and event both end, or the body's own end. Content runs
+ * are stepped to their end, framing byte by byte: a boundary is never stepped over. */
+static enum event_outcome read_to_boundary(struct stream *stream, const char *data, size_t size,
+                                           size_t *used)
+{
+    struct http1_chunked *chunked = &stream->down.as.chunked;
+    uint64_t *left = &stream->down.as.left;
+
+    *used = 0;
+    if (stream->down.body == HTTP1_BODY_LENGTH) {
+        *used = http1_events_step(&stream->events, data, size < *left ? size : (size_t)*left, true);
+        *left -= *used;
+        return *left == 0 ? EVENTS_DONE : EVENTS_MORE;
+    }
+    if (stream->down.body != HTTP1_BODY_CHUNKED) {
+        *used = http1_events_step(&stream->events, data, size, true);
+        return EVENTS_MORE;
+    }
+    while (*used < size && (*used == 0 || !events_may_end(stream))) {
+        size_t step = 1, run;
         const char *why;
         if (chunked->left > 0)
-            step = chunked->left < size - at ? (size_t)chunked->left : size - at;
-        enum http1_chunk chunk = http1_chunked_step(chunked, data + at, step, &used, &why);
+            step = chunked->left < size - *used ? (size_t)chunked->left : size - *used;
+        enum http1_chunk chunk = http1_chunked_step(chunked, data + *used, step, &run, &why);
         if (chunk == HTTP1_CHUNK_BAD)
-            return SIZE_MAX;
+            return EVENTS_BAD;
         if (chunk == HTTP1_CHUNK_DATA)
-            http1_events_step(&stream->events, data + at, used, false);
-        at += used;
-        if (chunk == HTTP1_CHUNK_DONE || events_may_end(stream))
-            break;
+            http1_events_step(&stream->events, data + *used, run, false);
+        *used += run;
+        if (chunk == HTTP1_CHUNK_DONE)
+            return EVENTS_DONE;
     }
-    return at;
+    return EVENTS_MORE;
 }
 
 void closing_step_events(struct worker *worker, struct stream *stream)
 {
     struct conn *back = &stream->back->conn;
-    size_t size = bytes_to_boundary(stream, back->in.data, back->in.size);
+    size_t size;
+    enum event_outcome outcome = read_to_boundary(stream, back->in.data, back->in.size, &size);
 
-    if (size == SIZE_MAX || stream_has(stream, STREAM_STRIP_CHUNKS)) {
+    if (outcome == EVENTS_BAD || stream_has(stream, STREAM_STRIP_CHUNKS)) {
         stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
         return;
     }
-    if (stream->down.body == HTTP1_BODY_LENGTH && size >= stream->down.as.left)
-        size = (size_t)stream->down.as.left;
-    if (stream->down.body == HTTP1_BODY_LENGTH)
-        stream->down.as.left -= size;
     stream->down.bytes += size;
     if (size > 0)
         stream_send(worker, stream, &stream->session->conn,
                     conn_take(&worker->loop, back, (uint32_t)size));
-    if (events_may_end(stream))
+    if (outcome == EVENTS_DONE) {
+        stream->flags |= STREAM_DOWN_DONE; /* the server was quicker */
+        stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
+    } else if (events_may_end(stream)) {
         closing_end_events(worker, stream);
+    }
 }
 
 /* --- the turn --- */

@@ -342,11 +342,11 @@ void stream_drop_snapshot(struct worker *worker, struct stream *stream)
 
 /* --- end --- */
 
-static void leave_server(struct worker *worker, struct stream *stream)
+/* The last use of the server, its pool and policy: the control thread may free them now. */
+static void leave_server(struct stream *stream)
 {
-    (void)worker;
     if (stream->server != NULL && stream_has(stream, STREAM_COUNTED))
-        atomic_fetch_sub_explicit(&stream->server->active_count, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&stream->server->active_count, 1, memory_order_release);
     stream->flags &= ~(uint32_t)STREAM_COUNTED;
 }
 
@@ -391,7 +391,6 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
     bool was_tunnel = stream->state == STREAM_TUNNEL;
     stream_enter(stream, STREAM_ENDED);
     stream_log(worker, stream, false);
-    leave_server(worker, stream);
     if (stream->back != NULL) {
         struct back *back = stream->back;
         stream->back = NULL;
@@ -408,6 +407,7 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
     lp_list_push_back(&worker->ended_streams, &stream->link);
     stream_drop_snapshot(worker, stream);
     end_front(worker, stream, fate);
+    leave_server(stream);
 }
 
 void stream_fail(struct worker *worker, struct stream *stream, int status, enum end_reason reason)

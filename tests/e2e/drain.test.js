@@ -215,6 +215,24 @@ describe('drain', { concurrency: 4 }, () => {
     await lab.exitsWith(0);
   });
 
+  test('an event stream that ends by itself within an event is complete', async (t) => {
+    const lab = await Lab.start(t, { drain: { delay: '0s', deadline: '3s', spread: '0%' }, servers: { s1: { handle: async (request, answer) => {
+      await answer.head(200, { 'Content-Type': 'text/event-stream', 'Transfer-Encoding': 'chunked' });
+      await answer.chunk('data: no blank line');
+      await lab.until(() => lab.goOn, 'the drain');
+      await answer.chunk(' follows');
+      return answer.lastChunk();
+    } } } });
+    const client = await lab.connect();
+    await client.send('/sse');
+    await client.until(() => client.received > 100, 'the first words');
+    lab.terminate();
+    await lab.says(/drain/);
+    setTimeout(() => { lab.goOn = true; lab.changed(); }, 300); // its turn is at once
+    assert.equal((await client.response()).text, 'data: no blank line follows');
+    await lab.exitsWith(0);
+  });
+
   test('tcp connections end within the drain', async (t) => {
     const lab = await Lab.start(t, { ...short, servers: { s1: { kind: 'tcp' } }, listeners: { line: { protocol: 'tcp' } } });
     const clients = await Promise.all(Array.from({ length: 10 }, () => lab.connect()));

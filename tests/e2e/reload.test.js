@@ -289,6 +289,17 @@ describe('reload', { concurrency: 4 }, () => {
     assert.equal((await lab.request('/')).status, 200);
   });
 
+  test('an address comes back while a client of its removed listener is still there', async (t) => {
+    const lab = await Lab.start(t, { listeners: { web: {}, leaving: {} } });
+    const kept = await lab.connect({ listener: 'leaving' });
+    await kept.request('/');
+    const { listeners } = lab.config;
+    await lab.reload((config) => { config.listeners = { web: listeners.web }; });
+    assert.ok((await lab.reload((config) => { config.listeners = listeners; })).isDone);
+    assert.equal((await lab.request('/', { listener: 'leaving' })).status, 200);
+    assert.equal((await kept.request('/')).status, 200);
+  });
+
   test('keys that need a restart reject the reload by name', async (t) => {
     const lab = await Lab.start(t, { workers: 2 });
     const answer = await lab.reload((config) => { config.workers = 1; });

@@ -11,7 +11,15 @@
 #include "tests/unit/child.h"
 #include "tests/unit/dice.h"
 
+/* gcc says it by a macro, clang by a feature. */
 #if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN 1
+#endif
+#endif
+#ifdef HAS_ASAN
 #include <sanitizer/asan_interface.h>
 
 /* Lets a test ask for more than there is, and get NULL. */
@@ -394,7 +402,7 @@ static void a_pool_that_ends_before_its_objects_stops_the_process(void **state)
 static void the_address_sanitizer_sees_a_stale_pointer(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef HAS_ASAN
     struct lp_pool pool;
     struct lp_pool_name names[2];
 
@@ -416,7 +424,7 @@ static void the_address_sanitizer_sees_a_stale_pointer(void **state)
 static void out_of_memory_gives_null_and_leaves_the_pool_as_it_was(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef HAS_ASAN
     struct lp_pool pool;
     struct lp_pool_name name = {5, 6};
 
