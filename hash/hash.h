@@ -47,7 +47,8 @@ uint32_t lp_hash_rank(const struct lp_hash_table *table, uint64_t key_hash, uint
                       uint32_t out_max);
 
 /* The share of the key space, 0..1e6 (parts per million), whose home has another id in b than in
- * a; estimated over 65 536 evenly spread slots. */
+ * a; estimated over 65 536 evenly spread slots, or fewer when both have more than 1024 members
+ * together: a reload should not wait. */
 uint32_t lp_hash_moved_ppm(const struct lp_hash_table *a, const struct lp_hash_table *b);
 
 /* XXH3 of a key's bytes: what the functions above take as key_hash. */

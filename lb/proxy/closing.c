@@ -191,6 +191,11 @@ void closing_try_close_frame(struct worker *worker, struct stream *stream)
 {
     struct conn *front = &stream->session->conn;
 
+    if ((front->flags & (CONN_SHUT | CONN_SHUT_WANTED)) != 0) {
+        /* The server has said FIN, and so have we: there is nothing more to say to the client. */
+        stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
+        return;
+    }
     if (has_said_close(stream) || is_opaque(stream)) {
         /* Nothing of ours may stand between their last frames; half_closed bounds the wait. */
         stream->closing = CLOSING_NONE;
@@ -205,7 +210,6 @@ void closing_try_close_frame(struct worker *worker, struct stream *stream)
         return;
     }
     if (!ws_tracker_is_at_boundary(&stream->down.as.frames) || !conn_can_send(front) ||
-        (front->flags & (CONN_SHUT | CONN_SHUT_WANTED)) != 0 ||
         !send_close(worker, stream, front, false))
         return;
     stream->closing = CLOSING_SENT;

@@ -233,6 +233,15 @@ describe('drain', { concurrency: 4 }, () => {
     await lab.exitsWith(0);
   });
 
+  test('a tunnel whose server has said FIN ends at its turn', async (t) => {
+    const lab = await Lab.start(t, { ...short, servers: { s1: { kind: 'raw', script: async (connection) => { await handshake(connection); connection.end(); await connection.until(() => connection.ended, 'the end'); } } } });
+    const socket = await lab.rawWebSocket();
+    await socket.client.until(() => socket.client.ended || true, 'the FIN');
+    lab.terminate();
+    assert.equal((await socket.client.readAll()).length, 0);
+    await lab.exitsWith(0);
+  });
+
   test('tcp connections end within the drain', async (t) => {
     const lab = await Lab.start(t, { ...short, servers: { s1: { kind: 'tcp' } }, listeners: { line: { protocol: 'tcp' } } });
     const clients = await Promise.all(Array.from({ length: 10 }, () => lab.connect()));
