@@ -53,8 +53,9 @@ static int open_tcp(const struct endpoint *endpoint, bool reuse_port)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, endpoint->takes_ipv4 ? &off : &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    /* Without SO_REUSEPORT it only asks whether anybody listens there, and takes no client. */
     if (bind(fd, &endpoint->address.as.any, endpoint->address.size) == 0 &&
-        listen(fd, BACKLOG) == 0)
+        (!reuse_port || listen(fd, BACKLOG) == 0))
         return fd;
     int error = errno;
     close(fd);
