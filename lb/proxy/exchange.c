@@ -531,7 +531,8 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
 static void let_go_of_server(struct worker *worker, struct stream *stream)
 {
     struct back *back = stream->back;
-    bool may_keep = stream_has(stream, STREAM_UP_DONE) && stream_has(stream, STREAM_SERVER_KEEPS);
+    bool may_keep = stream_has(stream, STREAM_UP_DONE) && stream_has(stream, STREAM_SERVER_KEEPS) &&
+                    !stream_has(stream, STREAM_SERVER_DEAF);
 
     stream->back = NULL;
     back_release(worker, back, may_keep, stream->keep_alive_seconds);

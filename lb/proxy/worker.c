@@ -82,11 +82,8 @@ static void follow_snapshot(struct worker *worker)
 
 /* --- drain --- */
 
-static void follow_drain(struct worker *worker)
+static void follow_drain(struct worker *worker, enum drain_phase phase)
 {
-    enum drain_phase phase =
-        atomic_load_explicit(&worker->shared->drain_phase, memory_order_acquire);
-
     if (worker->drain_phase < DRAIN_SPREADING && phase >= DRAIN_SPREADING) {
         worker->drain_phase = DRAIN_SPREADING;
         acceptors_stop(worker);
@@ -132,8 +129,11 @@ static void on_wake(struct loop *loop, struct loop_source *source, const struct 
     source->ops_inflight++;
     uring_read(loop->uring, source->name, source->fd, &worker->wake_count,
                sizeof(worker->wake_count));
+    /* The phase first: the snapshot seen behind it is then at least the one that drains. */
+    enum drain_phase phase =
+        atomic_load_explicit(&worker->shared->drain_phase, memory_order_acquire);
     follow_snapshot(worker);
-    follow_drain(worker);
+    follow_drain(worker, phase);
 }
 
 static void after_batch(struct loop *loop)
