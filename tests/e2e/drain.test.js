@@ -236,9 +236,9 @@ describe('drain', { concurrency: 4 }, () => {
   test('a tunnel whose server has said FIN ends at its turn', async (t) => {
     const lab = await Lab.start(t, { ...short, servers: { s1: { kind: 'raw', script: async (connection) => { await handshake(connection); connection.end(); await connection.until(() => connection.ended, 'the end'); } } } });
     const socket = await lab.rawWebSocket();
-    await socket.client.until(() => socket.client.ended || true, 'the FIN');
+    socket.client.keepsOpen = true; // it answers no FIN, so the tunnel is still there when the drain begins
+    await socket.client.until(() => socket.client.ended, 'the FIN');
     lab.terminate();
-    assert.equal((await socket.client.readAll()).length, 0);
     await lab.exitsWith(0);
   });
 
