@@ -17,8 +17,10 @@ LIB_SRC  := $(filter-out lb/cli/main.c,$(HASH_SRC) $(wildcard config/*.c tls/*.c
 UNIT     := $(wildcard tests/unit/test_*.c)
 FUZZ     := $(wildcard tests/fuzz/fuzz_*.c)
 # What several tests of one folder use is linked to each of them.
-UNIT_HELP := $(filter-out $(UNIT),$(wildcard tests/unit/*.c))
+UNIT_HELP := $(filter-out $(UNIT),$(wildcard tests/unit/*.c)) $(wildcard bench/load/hist.c)
 FUZZ_HELP := $(filter-out $(FUZZ),$(wildcard tests/fuzz/*.c))
+# The programs of the benchmark, one folder each.
+BENCH     := $(patsubst bench/%/main.c,%,$(wildcard bench/*/main.c))
 
 # ---- Flags ---------------------------------------------------------------------------------------
 
@@ -35,7 +37,7 @@ WOLFSSL_DEFINES := -D_GNU_SOURCE -DWOLFSSL_USER_SETTINGS -DWOLFSSL_USER_IO -DWOL
 WOLFSSL_CFLAGS  := $(WOLFSSL_DEFINES) -isystem build/deps/wolfssl/include
 LIBURING_CFLAGS := -isystem build/deps/liburing/include
 cflags_of = $(if $(filter base/digest tls/%,$(1)),$(WOLFSSL_CFLAGS)) \
-	$(if $(filter lb/uring/%,$(1)),$(LIBURING_CFLAGS))
+	$(if $(filter lb/uring/% bench/floor/%,$(1)),$(LIBURING_CFLAGS))
 
 FLAGS_release := -O2
 FLAGS_debug   := -O1 -DLP_DEBUG -Werror
@@ -87,7 +89,15 @@ build/$(1)/tests/fuzz/fuzz_%: build/$(1)/tests/fuzz/fuzz_%.o $(FUZZ_HELP:%.c=bui
 		build/$(1)/liblimpet.a
 	@$$(CC_fuzz) $$(ALL_CFLAGS) $(FLAGS_$(1)) -fsanitize=fuzzer $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 endef
-$(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
+
+# One program of the benchmark.
+define bench_program
+build/$(1)/bench-$(2): $(patsubst %.c,build/$(1)/%.o,$(wildcard bench/$(2)/*.c)) build/$(1)/liblimpet.a
+	@echo "  $(1) bench-$(2)"
+	@$$(CC) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant,$(v))) \
+	$(foreach b,$(BENCH),$(eval $(call bench_program,$(v),$(b)))))
 .SECONDARY:
 
 build/limpet: build/release/limpet
