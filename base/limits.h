@@ -15,7 +15,9 @@
  * that limpet adds. A head that grows more is sent from a buffer of its own. */
 #define LP_HEADROOM_BYTES 1024u
 
-/* Small buffers hold one head or one burst; large ones are for connections seen streaming. */
+/* Small buffers hold one head or one burst; large ones are for connections seen streaming, tiny
+ * ones for messages. */
+#define LP_BUF_TINY_BYTES  2048u
 #define LP_BUF_SMALL_BYTES 16384u
 #define LP_BUF_LARGE_BYTES 65536u
 

@@ -18,11 +18,11 @@ static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
-static const struct conn_ops probe_ops = {.on_connect = on_connect,
-                                          .on_recv = on_recv,
-                                          .on_sent = on_sent,
-                                          .on_timer = on_timer,
-                                          .on_released = on_released};
+const struct conn_ops probe_ops = {.on_connect = on_connect,
+                                   .on_recv = on_recv,
+                                   .on_sent = on_sent,
+                                   .on_timer = on_timer,
+                                   .on_released = on_released};
 
 static struct probe *probe_of(struct conn *conn)
 {
@@ -56,8 +56,7 @@ bool probe_begin(struct process *process, struct check *check)
     probe->step = PROBE_CONNECT;
     probe->deadline_ms = process->loop.now_ms + check->config->timeout_ms;
     check->probe = probe;
-    conn_connect(&process->loop, &probe->conn, LOOP_SPACE_BACK, name, fd, &probe_ops,
-                 &probe->address);
+    conn_connect(&process->loop, &probe->conn, LOOP_SPACE_BACK, name, fd, &probe->address);
     conn_set_timer(&process->loop, &probe->conn, probe->deadline_ms);
     return true;
 }
@@ -263,17 +262,17 @@ static void on_recv(struct loop *loop, struct conn *conn, int error)
     struct probe *probe = probe_of(conn);
     char why[128];
 
-    if (error != 0 || conn->in.size == 0) {
+    if (error != 0 || conn->io->in.size == 0) {
         snprintf(why, sizeof(why), "%s: %s", probe->step == PROBE_PONG ? "pong" : "answer",
                  error != 0 ? strerror(error) : "the server closed the connection");
         tell(loop, probe, why, false);
         return;
     }
     uint32_t room = (uint32_t)sizeof(probe->received) - probe->received_size;
-    uint32_t size = conn->in.size < room ? conn->in.size : room;
-    memcpy(probe->received + probe->received_size, conn->in.data, size);
+    uint32_t size = conn->io->in.size < room ? conn->io->in.size : room;
+    memcpy(probe->received + probe->received_size, conn->io->in.data, size);
     probe->received_size += size;
-    conn_consume(loop, conn, conn->in.size);
+    conn_consume(loop, conn, conn->io->in.size);
     if (probe->step == PROBE_PONG)
         look_for_pong(loop, probe);
     else
@@ -299,5 +298,5 @@ static void on_timer(struct loop *loop, struct conn *conn)
 
 static void on_released(struct loop *loop, struct conn *conn)
 {
-    lp_pool_put(&loop->spaces[LOOP_SPACE_BACK], conn->name.slot);
+    lp_pool_put(&loop->spaces[LOOP_SPACE_BACK], conn->slot);
 }

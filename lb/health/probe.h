@@ -7,6 +7,8 @@
 
 struct check;
 
+extern const struct conn_ops probe_ops;
+
 /* What is waited for; the word names the step in the log. */
 enum probe_step { PROBE_CONNECT, PROBE_ANSWER, PROBE_PONG };
 

@@ -9,9 +9,22 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+/* So many small receives in a row promise more of the kind. */
+#define MESSAGES_ENOUGH 4u
+
+struct conn_backlog {
+    uint32_t first, count, room;
+    struct piece pieces[];
+};
+
+static const struct conn_traffic no_traffic = {.in = {.buffer = URING_NO_BUFFER},
+                                               .sending = {.buffer = URING_NO_BUFFER},
+                                               .next = {.buffer = URING_NO_BUFFER}};
+
 static struct uring_name name_of(const struct conn *conn)
 {
-    return (struct uring_name){.space = conn->space, .at = conn->name};
+    return (struct uring_name){.space = conn->space,
+                               .at = {.slot = conn->slot, .generation = conn->generation}};
 }
 
 void piece_drop(struct loop *loop, struct piece *piece)
@@ -21,35 +34,61 @@ void piece_drop(struct loop *loop, struct piece *piece)
     *piece = (struct piece){.buffer = URING_NO_BUFFER};
 }
 
-static void init(struct conn *conn, uint8_t space, struct lp_pool_name name, int fd,
-                 const struct conn_ops *ops, enum conn_state state)
-{
-    const struct piece none = {.buffer = URING_NO_BUFFER};
+/* --- what is under way --- */
 
+static void clear_traffic(struct conn *conn)
+{
+    conn->io = (struct conn_traffic *)(uintptr_t)&no_traffic; /* nobody writes to it */
+}
+
+/* Small memory: when there is none of it, the process cannot go on. */
+static void need_traffic(struct loop *loop, struct conn *conn)
+{
+    struct lp_pool_name name;
+
+    if (conn->io != &no_traffic)
+        return;
+    struct conn_traffic *io = lp_pool_get(&loop->traffic, &name);
+    LP_ASSERT(io != NULL);
+    *io = no_traffic;
+    io->slot = name.slot;
+    conn->io = io;
+}
+
+static void put_traffic_when_idle(struct loop *loop, struct conn *conn)
+{
+    struct conn_traffic *io = conn->io;
+
+    if (io == &no_traffic || io->in.size > 0 || io->sending.size > 0 || io->next.size > 0)
+        return;
+    lp_pool_put(&loop->traffic, io->slot);
+    clear_traffic(conn);
+}
+
+static void init(struct conn *conn, uint8_t space, struct lp_pool_name name, int fd,
+                 enum conn_state state)
+{
     lp_timer_init(&conn->timer);
     conn->timer.kind = LOOP_TIMER_CONN;
-    lp_list_init(&conn->link);
-    conn->ops = ops;
-    conn->in = conn->sending = conn->next = none;
+    clear_traffic(conn);
     conn->fd = fd;
-    conn->name = name;
+    conn->slot = name.slot;
+    conn->generation = name.generation & ((1u << LP_POOL_GENERATION_BITS) - 1);
     conn->space = space;
     conn->state = (uint8_t)state;
     conn->ops_inflight = 0;
     conn->flags = 0;
 }
 
-void conn_open(struct loop *loop, struct conn *conn, uint8_t space, struct lp_pool_name name,
-               int fd, const struct conn_ops *ops)
+void conn_open(struct conn *conn, uint8_t space, struct lp_pool_name name, int fd)
 {
-    (void)loop;
-    init(conn, space, name, fd, ops, CONN_OPEN);
+    init(conn, space, name, fd, CONN_OPEN);
 }
 
 void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp_pool_name name,
-                  int fd, const struct conn_ops *ops, const struct lp_addr *addr)
+                  int fd, const struct lp_addr *addr)
 {
-    init(conn, space, name, fd, ops, CONN_CONNECTING);
+    init(conn, space, name, fd, CONN_CONNECTING);
     conn->ops_inflight++;
     uring_connect(loop->uring, name_of(conn), fd, addr);
 }
@@ -62,48 +101,125 @@ static void arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max)
         (conn->flags & CONN_STREAMING) != 0 && size_max == 0 ? URING_LARGE : URING_SMALL;
 
     conn->flags |= CONN_RECV_ARMED;
-    conn->recv_limit = size_max;
+    conn->recv_limit = (uint16_t)size_max;
     conn->ops_inflight++;
     uring_recv(loop->uring, name_of(conn), conn->fd, group, size_max,
                (conn->flags & CONN_LIKELY_EMPTY) != 0);
 }
 
+static bool may_arm(const struct conn *conn)
+{
+    return conn->io->in.size == 0 && conn->state == CONN_OPEN &&
+           (conn->flags & (CONN_RECV_ARMED | CONN_EOF | CONN_STARVED)) == 0;
+}
+
 void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max)
 {
-    if (conn->in.size > 0 || conn->state != CONN_OPEN ||
-        (conn->flags & (CONN_RECV_ARMED | CONN_EOF | CONN_STARVED)) != 0)
+    if (may_arm(conn))
+        arm_recv(loop, conn, size_max);
+}
+
+void conn_want_messages(struct loop *loop, struct conn *conn)
+{
+    if (!may_arm(conn))
         return;
-    arm_recv(loop, conn, size_max);
+    if (conn->messages_count < MESSAGES_ENOUGH || !uring_has_multishot(loop->uring)) {
+        arm_recv(loop, conn, 0);
+        return;
+    }
+    conn->flags |= CONN_RECV_ARMED | CONN_MULTISHOT;
+    conn->ops_inflight++;
+    uring_recv_multishot(loop->uring, name_of(conn), conn->fd);
+}
+
+/* Back to one receive at a time. What the kernel has taken from the socket already still comes. */
+static void stop_multishot(struct loop *loop, struct conn *conn)
+{
+    conn->messages_count = 0;
+    if ((conn->flags & (CONN_MULTISHOT | CONN_CANCELLING)) != CONN_MULTISHOT)
+        return;
+    conn->flags |= CONN_CANCELLING;
+    conn->ops_inflight++;
+    uring_cancel(loop->uring, name_of(conn), URING_RECV);
 }
 
 void conn_rearm_starved(struct loop *loop, struct conn *conn)
 {
-    lp_list_remove(&conn->link);
-    conn->flags &= (uint8_t) ~(CONN_STARVED | CONN_STREAMING);
-    arm_recv(loop, conn, conn->recv_limit);
+    conn->flags &= (uint16_t) ~(CONN_STARVED | CONN_STREAMING);
+    if (conn->io->in.size == 0)
+        arm_recv(loop, conn, conn->recv_limit);
+}
+
+/* Only a multishot receive brings more before `in` is consumed. */
+static bool push_backlog(struct conn *conn, struct piece piece)
+{
+    struct conn_backlog *backlog = conn->io->backlog;
+
+    if (backlog == NULL || backlog->first + backlog->count == backlog->room) {
+        uint32_t count = backlog == NULL ? 0 : backlog->count, room = count * 2 + 8;
+        struct conn_backlog *grown = lp_try_alloc(sizeof(*grown) + room * sizeof(grown->pieces[0]));
+        if (grown == NULL)
+            return false;
+        *grown = (struct conn_backlog){.count = count, .room = room};
+        if (backlog != NULL)
+            memcpy(grown->pieces, backlog->pieces + backlog->first, count * sizeof(piece));
+        lp_free(backlog);
+        conn->io->backlog = backlog = grown;
+    }
+    backlog->pieces[backlog->first + backlog->count++] = piece;
+    return true;
+}
+
+/* `in` is consumed: the piece behind it moves up. */
+static void move_up(struct loop *loop, struct conn *conn)
+{
+    struct conn_backlog *backlog = conn->io->backlog;
+
+    if (backlog == NULL) {
+        put_traffic_when_idle(loop, conn);
+        return;
+    }
+    conn->io->in = backlog->pieces[backlog->first++];
+    if (--backlog->count == 0) {
+        lp_free(backlog);
+        conn->io->backlog = NULL;
+    }
+}
+
+static void drop_received(struct loop *loop, struct conn *conn)
+{
+    while (conn->io->in.size > 0) {
+        piece_drop(loop, &conn->io->in);
+        move_up(loop, conn);
+    }
 }
 
 void conn_consume(struct loop *loop, struct conn *conn, uint32_t size)
 {
-    LP_ASSERT(size <= conn->in.size);
-    conn->in.data += size;
-    conn->in.size -= size;
-    if (conn->in.size == 0)
-        piece_drop(loop, &conn->in);
+    struct piece *in = &conn->io->in;
+
+    LP_ASSERT(size <= in->size);
+    in->data += size;
+    in->size -= size;
+    if (in->size == 0) {
+        piece_drop(loop, in);
+        move_up(loop, conn);
+    }
 }
 
 struct piece conn_take(struct loop *loop, struct conn *conn, uint32_t size)
 {
-    struct piece taken = conn->in;
+    struct piece *in = &conn->io->in, taken = *in;
 
-    LP_ASSERT(size <= conn->in.size);
+    LP_ASSERT(size <= in->size);
     taken.size = size;
-    if (size == conn->in.size) {
-        conn->in = (struct piece){.buffer = URING_NO_BUFFER};
+    if (size == in->size) {
+        *in = (struct piece){.buffer = URING_NO_BUFFER};
+        move_up(loop, conn);
     } else {
         uring_buffer_ref(loop->uring, taken.buffer);
-        conn->in.data += size;
-        conn->in.size -= size;
+        in->data += size;
+        in->size -= size;
     }
     return taken;
 }
@@ -114,7 +230,8 @@ static void submit_send(struct loop *loop, struct conn *conn)
 {
     conn->ops_inflight++;
     conn->send_started_ms = (uint32_t)loop->now_ms;
-    uring_send(loop->uring, name_of(conn), conn->fd, conn->sending.data, conn->sending.size);
+    uring_send(loop->uring, name_of(conn), conn->fd, conn->io->sending.data,
+               conn->io->sending.size);
 }
 
 void conn_send(struct loop *loop, struct conn *conn, struct piece piece)
@@ -122,10 +239,13 @@ void conn_send(struct loop *loop, struct conn *conn, struct piece piece)
     LP_ASSERT(conn_can_send(conn) && (conn->flags & (CONN_SHUT | CONN_SHUT_WANTED)) == 0);
     if (piece.size == 0) {
         piece_drop(loop, &piece);
-    } else if (conn->sending.size > 0) {
-        conn->next = piece;
+        return;
+    }
+    need_traffic(loop, conn);
+    if (conn->io->sending.size > 0) {
+        conn->io->next = piece;
     } else {
-        conn->sending = piece;
+        conn->io->sending = piece;
         submit_send(loop, conn);
     }
 }
@@ -143,8 +263,8 @@ bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms)
         acked = (uint32_t)info.tcpi_bytes_acked;
     else
         acked = ioctl(conn->fd, SIOCOUTQ, &queued) == 0 ? (uint32_t)queued : 0;
-    if (acked != conn->acked) {
-        conn->acked = acked;
+    if (acked != conn->io->acked) {
+        conn->io->acked = acked;
         conn->send_started_ms = (uint32_t)loop->now_ms;
         return true;
     }
@@ -162,7 +282,7 @@ void conn_shut(struct loop *loop, struct conn *conn)
     (void)loop;
     if ((conn->flags & (CONN_SHUT | CONN_SHUT_WANTED)) != 0 || conn->state != CONN_OPEN)
         return;
-    if (conn->sending.size > 0)
+    if (conn->io->sending.size > 0)
         conn->flags |= CONN_SHUT_WANTED;
     else
         shut_now(conn);
@@ -172,19 +292,20 @@ void conn_shut(struct loop *loop, struct conn *conn)
 
 static void release_when_idle(struct loop *loop, struct conn *conn)
 {
-    if (conn->state == CONN_CLOSING && conn->ops_inflight == 0 && !lp_list_is_linked(&conn->link))
-        lp_list_push_back(&loop->ended, &conn->link);
+    if (conn->state != CONN_CLOSING || conn->ops_inflight > 0 || (conn->flags & CONN_ENDED) != 0)
+        return;
+    conn->flags |= CONN_ENDED;
+    loop_queue_push(&loop->ended, name_of(conn));
 }
 
 static void begin_closing(struct loop *loop, struct conn *conn)
 {
-    if ((conn->flags & CONN_STARVED) != 0) {
-        lp_list_remove(&conn->link);
-        conn->flags &= (uint8_t)~CONN_STARVED;
-    }
+    conn->flags &= (uint16_t)~CONN_STARVED;
     lp_timer_stop(&loop->wheel, &conn->timer);
-    piece_drop(loop, &conn->in);
-    piece_drop(loop, &conn->next);
+    drop_received(loop, conn);
+    if (conn->io->next.size > 0)
+        piece_drop(loop, &conn->io->next);
+    put_traffic_when_idle(loop, conn);
     conn->state = CONN_CLOSING;
 }
 
@@ -211,7 +332,7 @@ void conn_reset(struct loop *loop, struct conn *conn)
         conn_abort(loop, conn);
         return;
     }
-    bool is_sending = conn->sending.size > 0;
+    bool is_sending = conn->io->sending.size > 0;
     begin_closing(loop, conn);
     setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     if ((conn->flags & CONN_RECV_ARMED) != 0) {
@@ -252,8 +373,8 @@ void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
         return;
     conn->state = CONN_LINGERING;
     conn->linger = linger_ms;
-    piece_drop(loop, &conn->in);
-    if (conn->sending.size == 0)
+    drop_received(loop, conn);
+    if (conn->io->sending.size == 0)
         begin_discarding(loop, conn);
     else
         lp_timer_set(&loop->wheel, &conn->timer, loop->now_ms + stalled_ms);
@@ -264,7 +385,7 @@ void conn_on_timer(struct loop *loop, struct conn *conn)
     if (conn->state == CONN_LINGERING)
         conn_abort(loop, conn);
     else if (conn->state != CONN_CLOSING)
-        conn->ops->on_timer(loop, conn);
+        loop->ops[conn->space]->on_timer(loop, conn);
 }
 
 /* --- completions: account, too late?, name the outcome, step --- */
@@ -275,20 +396,25 @@ static void on_connect(struct loop *loop, struct conn *conn, int result)
         return;
     if (result == 0)
         conn->state = CONN_OPEN;
-    conn->ops->on_connect(loop, conn, -result);
+    loop->ops[conn->space]->on_connect(loop, conn, -result);
 }
 
-/* Full buffers in a row are a stream of bulk data: those go through large buffers. */
+/* Full buffers in a row are a stream of bulk data: those go through large buffers. Small receives
+ * that empty the socket are messages. */
 static void judge_size(struct conn *conn, const struct uring_event *event)
 {
     uint32_t size = (uint32_t)event->result;
 
+    if (size >= LP_BUF_TINY_BYTES || event->socket_has_more)
+        conn->messages_count = 0;
+    else if (conn->messages_count < MESSAGES_ENOUGH)
+        conn->messages_count++;
     if (size >= LP_BUF_SMALL_BYTES && event->socket_has_more)
         conn->flags |= CONN_STREAMING;
     else if (size < LP_BUF_SMALL_BYTES)
-        conn->flags &= (uint8_t)~CONN_STREAMING;
+        conn->flags &= (uint16_t)~CONN_STREAMING;
     if (event->socket_has_more)
-        conn->flags &= (uint8_t)~CONN_LIKELY_EMPTY;
+        conn->flags &= (uint16_t)~CONN_LIKELY_EMPTY;
     else
         conn->flags |= CONN_LIKELY_EMPTY;
 }
@@ -304,34 +430,57 @@ static bool has_acked_all(const struct conn *conn)
 static void discard(struct loop *loop, struct conn *conn, const struct uring_event *event)
 {
     uint32_t size = event->result > 0 ? (uint32_t)event->result : 0;
+    bool is_over = event->result <= 0;
 
     if (event->buffer != URING_NO_BUFFER)
         uring_buffer_put(loop->uring, event->buffer);
     if (event->result == 0)
         conn->flags |= CONN_EOF;
-    if ((conn->flags & CONN_SHUT) == 0) {
-        /* Our last bytes are still leaving; only then does the byte count of linger begin. */
-        if (event->result > 0)
-            arm_recv(loop, conn, 0);
-        return;
+    if ((conn->flags & CONN_SHUT) != 0) {
+        /* Only when our last bytes have left does the byte count of linger begin. */
+        conn->linger -= size < conn->linger ? size : conn->linger;
+        if (is_over || (conn->linger == 0 && has_acked_all(conn))) {
+            conn_abort(loop, conn);
+            return;
+        }
     }
-    conn->linger -= size < conn->linger ? size : conn->linger;
-    if (event->result <= 0 || (conn->linger == 0 && has_acked_all(conn))) {
-        conn_abort(loop, conn);
-        return;
-    }
-    arm_recv(loop, conn, 0);
+    if (!is_over && (conn->flags & CONN_RECV_ARMED) == 0)
+        arm_recv(loop, conn, 0);
 }
 
 static void starve(struct loop *loop, struct conn *conn)
 {
     conn->flags |= CONN_STARVED;
-    lp_list_push_back(&loop->starved, &conn->link);
+    loop_queue_push(&loop->starved, name_of(conn));
+}
+
+static void receive(struct loop *loop, struct conn *conn, const struct uring_event *event)
+{
+    struct piece piece = {.data = uring_buffer_base(loop->uring, event->buffer) + LP_HEADROOM_BYTES,
+                          .size = (uint32_t)event->result,
+                          .buffer = event->buffer};
+
+    judge_size(conn, event);
+    need_traffic(loop, conn);
+    if (conn->io->in.size == 0) {
+        conn->io->in = piece;
+    } else if (!push_backlog(conn, piece)) {
+        piece_drop(loop, &piece);
+        loop->ops[conn->space]->on_recv(loop, conn, ENOMEM);
+        return;
+    }
+    loop->ops[conn->space]->on_recv(loop, conn, 0);
+    /* Its owner cannot take more now, or this is no message. */
+    if (conn->io->in.size > 0 || conn->messages_count == 0)
+        stop_multishot(loop, conn);
 }
 
 static void on_recv(struct loop *loop, struct conn *conn, const struct uring_event *event)
 {
-    conn->flags &= (uint8_t)~CONN_RECV_ARMED;
+    bool was_cancelled = (conn->flags & CONN_CANCELLING) != 0 && event->result == -ECANCELED;
+
+    if (!event->has_more)
+        conn->flags &= (uint16_t) ~(CONN_RECV_ARMED | CONN_MULTISHOT | CONN_CANCELLING);
     if (conn->state == CONN_CLOSING) {
         if (event->buffer != URING_NO_BUFFER)
             uring_buffer_put(loop->uring, event->buffer);
@@ -341,58 +490,67 @@ static void on_recv(struct loop *loop, struct conn *conn, const struct uring_eve
         starve(loop, conn);
         return;
     }
+    if (was_cancelled) {
+        /* The owner had asked for more, and still waits for it unless there is some. */
+        if (conn->io->in.size == 0)
+            arm_recv(loop, conn, 0);
+        return;
+    }
     if (conn->state == CONN_LINGERING) {
         discard(loop, conn, event);
         return;
     }
     if (event->result > 0) {
-        judge_size(conn, event);
-        conn->in = (struct piece){.data = uring_buffer_base(loop->uring, event->buffer) +
-                                          LP_HEADROOM_BYTES,
-                                  .size = (uint32_t)event->result,
-                                  .buffer = event->buffer};
-        conn->ops->on_recv(loop, conn, 0);
+        receive(loop, conn, event);
         return;
     }
     if (event->buffer != URING_NO_BUFFER)
         uring_buffer_put(loop->uring, event->buffer);
     if (event->result == 0)
         conn->flags |= CONN_EOF;
-    conn->ops->on_recv(loop, conn, -event->result);
+    loop->ops[conn->space]->on_recv(loop, conn, -event->result);
 }
 
 static void after_send(struct loop *loop, struct conn *conn)
 {
-    if (conn->next.size > 0) {
-        conn->sending = conn->next;
-        conn->next = (struct piece){.buffer = URING_NO_BUFFER};
+    if (conn->io->next.size > 0) {
+        conn->io->sending = conn->io->next;
+        conn->io->next = (struct piece){.buffer = URING_NO_BUFFER};
         submit_send(loop, conn);
-    } else if ((conn->flags & CONN_SHUT_WANTED) != 0 && (conn->flags & CONN_SHUT) == 0) {
-        shut_now(conn);
+        return;
     }
+    put_traffic_when_idle(loop, conn);
+    if ((conn->flags & (CONN_SHUT_WANTED | CONN_SHUT)) == CONN_SHUT_WANTED)
+        shut_now(conn);
 }
 
 static void on_send(struct loop *loop, struct conn *conn, int result)
 {
-    if (result > 0 && (uint32_t)result < conn->sending.size && conn->state != CONN_CLOSING) {
-        conn->sending.data += result;
-        conn->sending.size -= (uint32_t)result;
+    struct conn_traffic *io = conn->io;
+
+    if (result > 0 && (uint32_t)result < io->sending.size && conn->state != CONN_CLOSING) {
+        io->sending.data += result;
+        io->sending.size -= (uint32_t)result;
         submit_send(loop, conn);
         return;
     }
-    piece_drop(loop, &conn->sending);
-    if (conn->state == CONN_CLOSING)
+    piece_drop(loop, &io->sending);
+    if (conn->state == CONN_CLOSING) {
+        put_traffic_when_idle(loop, conn);
         return;
+    }
     if (result > 0)
         after_send(loop, conn);
+    else
+        put_traffic_when_idle(loop, conn);
     if (conn->state == CONN_LINGERING) {
         if (result <= 0)
             conn_abort(loop, conn);
-        else if (conn->sending.size == 0)
+        else if (conn->io->sending.size == 0)
             begin_discarding(loop, conn);
         return;
     }
-    conn->ops->on_sent(loop, conn, result < 0 ? -result : 0);
+    loop->ops[conn->space]->on_sent(loop, conn, result < 0 ? -result : 0);
 }
 
 void conn_on_event(struct loop *loop, struct conn *conn, const struct uring_event *event)

@@ -1,9 +1,9 @@
 /* conn: one connected socket: receive, send, the polite end, and when its memory may go.
  *
- * A connection holds at most one received piece that its owner has not consumed, one piece that
- * the kernel sends and one that waits behind it. It is freed in one place (loop.c:
- * release_ended), when it is closing and nothing is in flight. TLS will stand between the bytes of
- * the socket and the pieces seen here. */
+ * A connection holds one received piece that its owner has not consumed, one piece that the kernel
+ * sends and one that waits behind it; an idle one not even the room to describe them. It is freed
+ * in one place (loop.c: release_ended), when it is closing and nothing is in flight. TLS will stand
+ * between the bytes of the socket and the pieces seen here. */
 #ifndef LP_LB_NET_CONN_H
 #define LP_LB_NET_CONN_H
 
@@ -15,7 +15,7 @@ struct conn;
 struct conn_ops {
     void (*on_connect)(struct loop *loop, struct conn *conn, int error); /* 0 or errno */
     void (*on_recv)(struct loop *loop, struct conn *conn, int error);
-    /* 0: bytes lie in conn->in, or conn_is_eof(); else errno */
+    /* 0: bytes lie in conn->io->in, or conn_is_eof(); else errno */
     void (*on_sent)(struct loop *loop, struct conn *conn,
                     int error); /* a piece has left, or errno */
     void (*on_timer)(struct loop *loop, struct conn *conn);
@@ -44,36 +44,50 @@ enum {
     CONN_STARVED = 1u << 4,      /* in loop->starved                                 */
     CONN_LIKELY_EMPTY = 1u << 5, /* the last receive emptied the socket              */
     CONN_STREAMING = 1u << 6,    /* full buffers come in: use large ones             */
+    CONN_MULTISHOT = 1u << 7,    /* the armed receive goes on by itself              */
+    CONN_CANCELLING = 1u << 8,   /* ... until its cancel lands                       */
+    CONN_ENDED = 1u << 9,        /* in loop->ended                                   */
+};
+
+/* What only a connection has on which bytes are under way. */
+struct conn_traffic {
+    struct piece in;              /* received, not consumed */
+    struct piece sending, next;   /* size 0: none */
+    struct conn_backlog *backlog; /* received behind `in`; NULL: nothing was */
+    uint32_t acked; /* low bits of the peer's acknowledged bytes when last looked at */
+    uint32_t slot;
 };
 
 struct conn {
-    struct lp_timer timer; /* the owner's while open; linger's afterwards */
-    const struct conn_ops *ops;
-    struct piece in;            /* received, not consumed */
-    struct piece sending, next; /* size 0: none */
-    struct lp_list link;        /* loop->starved or loop->ended */
+    struct lp_timer timer;   /* the owner's while open; linger's afterwards */
+    struct conn_traffic *io; /* a read-only empty one while nothing is under way */
     int fd;
-    struct lp_pool_name name;
-    uint8_t space, state, ops_inflight, flags;
+    uint32_t slot;
+    uint32_t generation : 24, space : 8;
+    uint8_t state, ops_inflight;
+    uint16_t flags;
     uint32_t send_started_ms; /* or its last progress; low 32 bits of loop->now_ms */
-    uint32_t acked;           /* low bits of the peer's acknowledged bytes when last looked at */
     uint32_t linger;          /* milliseconds, then bytes left to discard */
-    uint32_t recv_limit;      /* of a starved limited receive */
+    uint16_t recv_limit;      /* of a starved limited receive */
+    uint8_t messages_count;   /* small receives in a row, as far as it matters */
 };
+static_assert(sizeof(struct conn) == LP_CACHE_LINE, "an idle connection is one cache line");
 
 /* For a fresh object of a space: takes fd. accepted ones are open; others connect (op) to addr,
  * which the caller keeps until on_connect. */
-void conn_open(struct loop *loop, struct conn *conn, uint8_t space, struct lp_pool_name name,
-               int fd, const struct conn_ops *ops);
+void conn_open(struct conn *conn, uint8_t space, struct lp_pool_name name, int fd);
 void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp_pool_name name,
-                  int fd, const struct conn_ops *ops, const struct lp_addr *addr);
+                  int fd, const struct lp_addr *addr);
 
 /* Asks for the next bytes, at most size_max of them (0: a buffer full). Harmless when already
- * asked, at EOF, or while conn->in is not consumed. */
+ * asked, at EOF, or while conn->io->in is not consumed. */
 void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max);
-/* The first size bytes of conn->in are done with. */
+/* The same for a tunnel: as long as small messages come and are consumed at once, one request is
+ * enough for all of them. At most 64 KiB may come before reading stops. */
+void conn_want_messages(struct loop *loop, struct conn *conn);
+/* The first size bytes of conn->io->in are done with. */
 void conn_consume(struct loop *loop, struct conn *conn, uint32_t size);
-/* Moves the first size bytes of conn->in into a piece of its own reference. */
+/* Moves the first size bytes of conn->io->in into a piece of its own reference. */
 struct piece conn_take(struct loop *loop, struct conn *conn, uint32_t size);
 
 static inline bool conn_is_eof(const struct conn *conn)
@@ -82,11 +96,11 @@ static inline bool conn_is_eof(const struct conn *conn)
 }
 static inline bool conn_can_send(const struct conn *conn)
 {
-    return conn->next.size == 0 && conn->state == CONN_OPEN;
+    return conn->io->next.size == 0 && conn->state == CONN_OPEN;
 }
 static inline bool conn_has_sent_all(const struct conn *conn)
 {
-    return conn->sending.size == 0;
+    return conn->io->sending.size == 0;
 }
 
 /* Takes the piece; only when conn_can_send(). Size 0 is allowed and does nothing. */
@@ -94,7 +108,7 @@ void conn_send(struct loop *loop, struct conn *conn, struct piece piece);
 /* Half-close: FIN behind the last piece. */
 void conn_shut(struct loop *loop, struct conn *conn);
 
-/* Asked now and then while conn->sending waits: has the peer taken any byte within stalled_ms? */
+/* Asked now and then while a piece waits: has the peer taken any byte within stalled_ms? */
 bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms);
 
 /* Three ways to end; the first call counts, later ones are harmless (an abort may overtake a

@@ -11,16 +11,21 @@
 #define BATCH_EVENTS_MAX 512u
 #define WAIT_MS_MAX      60000u
 
-bool loop_init(struct loop *loop, const struct uring_settings *settings, uint32_t front_size,
-               uint32_t back_size, struct lp_err *err)
+static void init_space(struct loop *loop, unsigned space, struct loop_space holds)
+{
+    lp_pool_init(&loop->spaces[space], holds.object_size);
+    loop->ops[space] = holds.ops;
+}
+
+bool loop_init(struct loop *loop, const struct uring_settings *settings, struct loop_space front,
+               struct loop_space back, struct lp_err *err)
 {
     memset(loop, 0, sizeof(*loop));
     loop->now_ms = lp_clock_ms();
     lp_wheel_init(&loop->wheel, loop->now_ms);
-    lp_pool_init(&loop->spaces[LOOP_SPACE_FRONT], front_size);
-    lp_pool_init(&loop->spaces[LOOP_SPACE_BACK], back_size);
-    lp_list_init(&loop->starved);
-    lp_list_init(&loop->ended);
+    init_space(loop, LOOP_SPACE_FRONT, front);
+    init_space(loop, LOOP_SPACE_BACK, back);
+    lp_pool_init(&loop->traffic, sizeof(struct conn_traffic));
     return uring_create(&loop->uring, settings, err);
 }
 
@@ -29,6 +34,39 @@ void loop_deinit(struct loop *loop)
     uring_destroy(loop->uring);
     lp_pool_deinit(&loop->spaces[LOOP_SPACE_FRONT]);
     lp_pool_deinit(&loop->spaces[LOOP_SPACE_BACK]);
+    lp_pool_deinit(&loop->traffic);
+    lp_free(loop->starved.names);
+    lp_free(loop->ended.names);
+}
+
+/* --- queues of connections --- */
+
+static void make_room(struct loop_queue *queue)
+{
+    uint32_t room = queue->room == 0 ? 64 : queue->room * 2;
+    struct uring_name *names = lp_alloc(room * sizeof(*names));
+
+    for (uint32_t i = 0; i < queue->count; i++)
+        names[i] = queue->names[(queue->first + i) & (queue->room - 1)];
+    lp_free(queue->names);
+    *queue = (struct loop_queue){.names = names, .count = queue->count, .room = room};
+}
+
+void loop_queue_push(struct loop_queue *queue, struct uring_name name)
+{
+    if (queue->count == queue->room)
+        make_room(queue);
+    queue->names[(queue->first + queue->count++) & (queue->room - 1)] = name;
+}
+
+/* NULL: it has left meanwhile. */
+static struct conn *queue_pop(struct loop *loop, struct loop_queue *queue)
+{
+    struct uring_name name = queue->names[queue->first];
+
+    queue->first = (queue->first + 1) & (queue->room - 1);
+    queue->count--;
+    return lp_pool_find(&loop->spaces[name.space], name.at);
 }
 
 bool loop_add_source(struct loop *loop, struct loop_source *source)
@@ -112,33 +150,37 @@ static void fire(struct lp_timer *timer, void *context)
 /* Starved receives go on as far as there are buffers; the rest keep their places. */
 static void rearm_starved(struct loop *loop)
 {
-    if (LP_UNLIKELY(!lp_list_is_empty(&loop->starved))) {
-        uint32_t ready = uring_buffers_ready(loop->uring, URING_SMALL);
-        if (ready == 0 && loop->on_memory_full != NULL)
-            loop->on_memory_full(loop);
-        for (; ready > 0 && !lp_list_is_empty(&loop->starved); ready--)
-            conn_rearm_starved(loop, lp_container_of(loop->starved.next, struct conn, link));
+    if (loop->starved.count == 0)
+        return;
+    uint32_t ready = uring_buffers_ready(loop->uring, URING_SMALL);
+    if (ready == 0 && loop->on_memory_full != NULL)
+        loop->on_memory_full(loop);
+    while (ready > 0 && loop->starved.count > 0) {
+        struct conn *conn = queue_pop(loop, &loop->starved);
+        if (conn != NULL && (conn->flags & CONN_STARVED) != 0) {
+            conn_rearm_starved(loop, conn);
+            ready--;
+        }
     }
 }
 
 /* The only place where a connection's descriptor is closed and its memory goes back. */
 static void release_ended(struct loop *loop)
 {
-    while (!lp_list_is_empty(&loop->ended)) {
-        struct conn *conn = lp_container_of(loop->ended.next, struct conn, link);
-        LP_ASSERT(conn->state == CONN_CLOSING && conn->ops_inflight == 0);
-        lp_list_remove(&conn->link);
+    while (loop->ended.count > 0) {
+        struct conn *conn = queue_pop(loop, &loop->ended);
+        LP_ASSERT(conn != NULL && conn->state == CONN_CLOSING && conn->ops_inflight == 0);
         close(conn->fd);
-        conn->ops->on_released(loop, conn);
+        loop->ops[conn->space]->on_released(loop, conn);
     }
 }
 
 void loop_turn(struct loop *loop, uint32_t wait_ms_max)
 {
     struct uring_event event;
-    uint32_t limit = lp_list_is_empty(&loop->starved) ? wait_ms_max : LP_WHEEL_TICK_MS;
+    uint32_t limit = loop->starved.count == 0 ? wait_ms_max : LP_WHEEL_TICK_MS;
 
-    if (!lp_list_is_empty(&loop->ended))
+    if (loop->ended.count > 0)
         limit = 0; /* after_batch() ended some */
 
     if (!uring_wait(loop->uring, lp_wheel_wait_ms(&loop->wheel, loop->now_ms, limit))) {

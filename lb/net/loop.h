@@ -10,6 +10,7 @@
 #include "lb/uring/uring.h"
 
 struct loop;
+struct conn_ops;
 
 /* Spaces 1.. hold objects that begin with a struct conn; space 0 is the table of sources. */
 enum { LOOP_SPACE_SOURCE = 0, LOOP_SPACE_FRONT = 1, LOOP_SPACE_BACK = 2, LOOP_SPACES = 3 };
@@ -31,17 +32,31 @@ struct loop_timer {
     void (*fire)(struct loop *loop, struct loop_timer *timer);
 };
 
+/* Connections by name, first in, first out. One that has left meanwhile is passed over. */
+struct loop_queue {
+    struct uring_name *names;
+    uint32_t first, count, room; /* room is a power of two */
+};
+
+/* What a space holds, and who hears of its events. */
+struct loop_space {
+    uint32_t object_size;
+    const struct conn_ops *ops;
+};
+
 #define LOOP_SOURCES_MAX 4096u /* listening sockets of one thread */
 
 struct loop {
     struct uring *uring;
     struct lp_wheel wheel;
     struct lp_pool spaces[LOOP_SPACES];
+    const struct conn_ops *ops[LOOP_SPACES];
+    struct lp_pool traffic; /* struct conn_traffic */
     struct loop_source *sources[LOOP_SOURCES_MAX];
     uint32_t sources_generation;
-    uint64_t now_ms;        /* of this batch */
-    struct lp_list starved; /* connections whose receive found no buffer, first come first served */
-    struct lp_list ended;   /* connections to release after this batch */
+    uint64_t now_ms;           /* of this batch */
+    struct loop_queue starved; /* whose receive found no buffer: first come, first served */
+    struct loop_queue ended;   /* to release after this batch */
     bool is_stopping;
     uint64_t stale_events; /* for an object that is gone: never a write, counted */
     void (*after_batch)(struct loop *loop);
@@ -49,9 +64,9 @@ struct loop {
     void (*on_memory_full)(struct loop *loop);
 };
 
-/* Gives a running state inside *loop; object sizes by space. False when io_uring refuses. */
-bool loop_init(struct loop *loop, const struct uring_settings *settings, uint32_t front_size,
-               uint32_t back_size, struct lp_err *err) LP_MUST_USE;
+/* Gives a running state inside *loop. False when io_uring refuses. */
+bool loop_init(struct loop *loop, const struct uring_settings *settings, struct loop_space front,
+               struct loop_space back, struct lp_err *err) LP_MUST_USE;
 void loop_deinit(struct loop *loop);
 
 /* Until is_stopping is set; and one turn of it, waiting at most wait_ms_max. */
@@ -65,6 +80,9 @@ void loop_remove_source(struct loop *loop, struct loop_source *source);
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t due_ms);
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
+
+/* For conn.c. */
+void loop_queue_push(struct loop_queue *queue, struct uring_name name);
 
 /* Operations in flight of all objects. */
 uint64_t loop_ops_inflight(const struct loop *loop);

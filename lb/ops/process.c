@@ -20,10 +20,16 @@
 #define WORKER_ENTRIES  4096u
 #define CONTROL_ENTRIES 512u
 
-static const struct uring_settings worker_settings = {
-    .entries = WORKER_ENTRIES, .buffers_small = 64, .buffers_large = 8, .memory_max = 1u << 20};
-static const struct uring_settings control_settings = {
-    .entries = CONTROL_ENTRIES, .buffers_small = 16, .buffers_large = 1, .memory_max = 4u << 20};
+static const struct uring_settings worker_settings = {.entries = WORKER_ENTRIES,
+                                                      .buffers_tiny = 64,
+                                                      .buffers_small = 64,
+                                                      .buffers_large = 8,
+                                                      .memory_max = 1u << 20};
+static const struct uring_settings control_settings = {.entries = CONTROL_ENTRIES,
+                                                       .buffers_tiny = 1,
+                                                       .buffers_small = 16,
+                                                       .buffers_large = 1,
+                                                       .memory_max = 4u << 20};
 
 /* --- signals and the other things that the control thread hears --- */
 
@@ -145,7 +151,8 @@ static bool start_control(struct process *process, struct lp_err *err)
 {
     struct loop *loop = &process->loop;
 
-    if (!loop_init(loop, &control_settings, sizeof(struct conn), sizeof(struct probe), err))
+    if (!loop_init(loop, &control_settings, (struct loop_space){sizeof(struct conn), NULL},
+                   (struct loop_space){sizeof(struct probe), &probe_ops}, err))
         return false;
     process->signals = (struct loop_source){.on_event = on_signal};
     process->wake = (struct loop_source){.on_event = on_wake};

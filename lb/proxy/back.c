@@ -16,11 +16,11 @@ static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
-static const struct conn_ops back_ops = {.on_connect = on_connect,
-                                         .on_recv = on_recv,
-                                         .on_sent = on_sent,
-                                         .on_timer = on_timer,
-                                         .on_released = on_released};
+const struct conn_ops back_ops = {.on_connect = on_connect,
+                                  .on_recv = on_recv,
+                                  .on_sent = on_sent,
+                                  .on_timer = on_timer,
+                                  .on_released = on_released};
 
 static struct server_cell *cell_of(struct worker *worker, struct server *server)
 {
@@ -58,8 +58,7 @@ struct back *back_connect(struct worker *worker, struct stream *stream)
     back->since_ms = (uint32_t)worker->loop.now_ms;
     lp_list_init(&back->link);
     atomic_fetch_add_explicit(&cell_of(worker, server)->connections_count, 1, memory_order_relaxed);
-    conn_connect(&worker->loop, &back->conn, LOOP_SPACE_BACK, name, fd, &back_ops,
-                 &server->address);
+    conn_connect(&worker->loop, &back->conn, LOOP_SPACE_BACK, name, fd, &server->address);
     conn_set_timer(&worker->loop, &back->conn,
                    worker->loop.now_ms + policy_ms(&stream->policy->connect_ms));
     return back;
@@ -92,7 +91,7 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
 
     back->stream = NULL;
     if (!may_keep || back->conn.state != CONN_OPEN || conn_is_eof(&back->conn) ||
-        back->conn.in.size > 0 || !conn_has_sent_all(&back->conn) ||
+        back->conn.io->in.size > 0 || !conn_has_sent_all(&back->conn) ||
         worker->drain_phase == DRAIN_CUTTING) {
         conn_abort(&worker->loop, &back->conn);
         return;
@@ -253,5 +252,5 @@ static void on_released(struct loop *loop, struct conn *conn)
     /* Release: the control thread may free the server when it sees no connection. */
     atomic_fetch_sub_explicit(&cell_of(worker, back->server)->connections_count, 1,
                               memory_order_release);
-    lp_pool_put(&loop->spaces[LOOP_SPACE_BACK], conn->name.slot);
+    lp_pool_put(&loop->spaces[LOOP_SPACE_BACK], conn->slot);
 }

@@ -14,6 +14,8 @@ struct back {
     bool was_reused;
 };
 
+extern const struct conn_ops back_ops;
+
 static inline struct back *back_of(struct conn *conn)
 {
     return (struct back *)(void *)conn;

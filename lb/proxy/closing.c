@@ -295,7 +295,8 @@ void closing_step_events(struct worker *worker, struct stream *stream)
 {
     struct conn *back = &stream->back->conn;
     size_t size;
-    enum event_outcome outcome = read_to_boundary(stream, back->in.data, back->in.size, &size);
+    enum event_outcome outcome =
+        read_to_boundary(stream, back->io->in.data, back->io->in.size, &size);
 
     if (outcome == EVENTS_BAD || stream_has(stream, STREAM_STRIP_CHUNKS)) {
         stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);

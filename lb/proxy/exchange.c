@@ -81,15 +81,15 @@ static void join(struct loop *loop, struct piece *head, struct conn *from, size_
 {
     if (size == 0)
         return;
-    LP_ASSERT(head->data + head->size == from->in.data && head->buffer == from->in.buffer);
+    LP_ASSERT(head->data + head->size == from->io->in.data && head->buffer == from->io->in.buffer);
     head->size += (uint32_t)size;
     conn_consume(loop, from, (uint32_t)size);
 }
 
 static bool is_adjacent(const struct piece *head, const struct conn *from)
 {
-    return from->in.size > 0 && head->buffer == from->in.buffer &&
-           head->data + head->size == from->in.data;
+    return from->io->in.size > 0 && head->buffer == from->io->in.buffer &&
+           head->data + head->size == from->io->in.data;
 }
 
 /* --- heads --- */
@@ -97,9 +97,9 @@ static bool is_adjacent(const struct piece *head, const struct conn *from)
 struct piece place_head(struct worker *worker, struct conn *conn, size_t head_size, size_t size)
 {
     struct uring *uring = worker->loop.uring;
-    uint32_t buffer = conn->in.buffer;
+    uint32_t buffer = conn->io->in.buffer;
     char *base = uring_buffer_base(uring, buffer);
-    size_t room = (size_t)(conn->in.data - base) + head_size;
+    size_t room = (size_t)(conn->io->in.data - base) + head_size;
     char *place;
 
     if (size <= room && uring_buffer_refs(uring, buffer) == 1) {
@@ -163,7 +163,7 @@ void exchange_begin(struct worker *worker, struct stream *stream)
     if (!stream_has(stream, STREAM_UP_DONE) && is_adjacent(&head, front)) {
         size_t used;
         enum body_outcome outcome =
-            body_step(&stream->up, front->in.data, front->in.size, &used, NULL);
+            body_step(&stream->up, front->io->in.data, front->io->in.size, &used, NULL);
         stream->up.bytes += used;
         if (outcome == BODY_BAD || body_is_over_limit(worker, stream)) {
             piece_drop(&worker->loop, &head);
@@ -192,10 +192,10 @@ static bool send_request_body(struct worker *worker, struct stream *stream)
 
     if (stream_has(stream, STREAM_SERVER_DEAF))
         return true;
-    while (!stream_has(stream, STREAM_UP_DONE) && front->in.size > 0 && conn_can_send(back)) {
+    while (!stream_has(stream, STREAM_UP_DONE) && front->io->in.size > 0 && conn_can_send(back)) {
         size_t used;
         enum body_outcome outcome =
-            body_step(&stream->up, front->in.data, front->in.size, &used, NULL);
+            body_step(&stream->up, front->io->in.data, front->io->in.size, &used, NULL);
         if (outcome == BODY_BAD) {
             on_bad_body(worker, stream);
             return false;
@@ -222,7 +222,7 @@ static bool client_is_gone(const struct stream *stream)
 {
     const struct conn *front = &stream->session->conn;
 
-    if (!conn_is_eof(front) || front->in.size > 0)
+    if (!conn_is_eof(front) || front->io->in.size > 0)
         return false;
     return !stream_has(stream, STREAM_UP_DONE) || !stream_has(stream, STREAM_RESPONSE_BEGUN) ||
            stream->class == CLASS_SSE;
@@ -274,7 +274,7 @@ static struct piece write_response_head(struct worker *worker, struct stream *st
     struct conn *back = &stream->back->conn;
     size_t size =
         http1_write_response(worker->scratch, sizeof(worker->scratch), &worker->response_head,
-                             back->in.data, persist, without_chunked);
+                             back->io->in.data, persist, without_chunked);
     if (size == 0)
         return (struct piece){.buffer = URING_NO_BUFFER};
     return place_head(worker, back, worker->response_head.size, size);
@@ -374,8 +374,8 @@ static void on_final_head(struct worker *worker, struct stream *stream,
         stream->class = CLASS_SSE;
     if (!strips && !stream_has(stream, STREAM_DOWN_DONE) && is_adjacent(&head, back)) {
         size_t used;
-        enum body_outcome outcome =
-            body_step(&stream->down, back->in.data, back->in.size, &used, events_of(stream));
+        enum body_outcome outcome = body_step(&stream->down, back->io->in.data, back->io->in.size,
+                                              &used, events_of(stream));
         stream->down.bytes += used;
         join(&worker->loop, &head, back, used);
         if (outcome == BODY_BAD) {
@@ -396,7 +396,7 @@ static void on_final_head(struct worker *worker, struct stream *stream,
 /* Closed, before a whole head. */
 static void on_no_answer(struct worker *worker, struct stream *stream)
 {
-    if (stream->back->conn.in.size == 0 && stream->partial == NULL &&
+    if (stream->back->conn.io->in.size == 0 && stream->partial == NULL &&
         stream_retry_reused(worker, stream))
         return;
     stream_fail(worker, stream, 502, END_SERVER_CLOSED);
@@ -412,7 +412,7 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
     const char *why = "";
 
     while (!stream_has(stream, STREAM_RESPONSE_BEGUN)) {
-        if (back->in.size == 0) {
+        if (back->io->in.size == 0) {
             if (conn_is_eof(back)) {
                 on_no_answer(worker, stream);
                 return false;
@@ -431,20 +431,21 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
         } else {
             http1_head_init(head);
         }
-        enum http1_outcome outcome = http1_parse_response(
-            head, back->in.data, back->in.size, LP_HEAD_BYTES_MAX, config->limits.headers, &why);
+        enum http1_outcome outcome =
+            http1_parse_response(head, back->io->in.data, back->io->in.size, LP_HEAD_BYTES_MAX,
+                                 config->limits.headers, &why);
         if (outcome == HTTP1_MORE) {
             if (!partial_save(&stream->partial, head,
-                              (struct lp_slice){back->in.data, back->in.size})) {
+                              (struct lp_slice){back->io->in.data, back->io->in.size})) {
                 stream_fail(worker, stream, 503, END_OUT_OF_BUFFERS);
                 return false;
             }
-            conn_consume(&worker->loop, back, back->in.size);
+            conn_consume(&worker->loop, back, back->io->in.size);
             continue;
         }
         if (outcome != HTTP1_DONE ||
-            !http1_read_response(&response, head, back->in.data, (enum http1_method)stream->method,
-                                 &why)) {
+            !http1_read_response(&response, head, back->io->in.data,
+                                 (enum http1_method)stream->method, &why)) {
             on_bad_response(worker, stream, why);
             return false;
         }
@@ -482,9 +483,10 @@ static bool send_response_piece(struct worker *worker, struct stream *stream)
         return stream->state == STREAM_EXCHANGE;
     }
     if (stream_has(stream, STREAM_STRIP_CHUNKS)) {
-        outcome = body_strip(&stream->down, &back->in, &used, &content);
+        outcome = body_strip(&stream->down, &back->io->in, &used, &content);
     } else {
-        outcome = body_step(&stream->down, back->in.data, back->in.size, &used, events_of(stream));
+        outcome = body_step(&stream->down, back->io->in.data, back->io->in.size, &used,
+                            events_of(stream));
         content = used;
     }
     if (outcome == BODY_BAD) {
@@ -508,12 +510,12 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
     struct conn *front = &stream->session->conn, *back = &stream->back->conn;
 
     while (!stream_has(stream, STREAM_DOWN_DONE) && stream->closing != CLOSING_TAIL &&
-           back->in.size > 0 && conn_can_send(front))
+           back->io->in.size > 0 && conn_can_send(front))
         if (!send_response_piece(worker, stream))
             return false;
     if (stream_has(stream, STREAM_DOWN_DONE) || stream->closing == CLOSING_TAIL)
         return true;
-    if (back->in.size == 0 && conn_is_eof(back)) {
+    if (back->io->in.size == 0 && conn_is_eof(back)) {
         if (stream->down.body != HTTP1_BODY_UNTIL_CLOSE) {
             on_truncated(worker, stream);
             return false;

@@ -41,10 +41,11 @@ void partial_free(struct partial **partial)
 
 void partial_join(struct loop *loop, const struct partial *partial, struct conn *conn)
 {
-    char *start = uring_buffer_base(loop->uring, conn->in.buffer) + LP_HEADROOM_BYTES;
+    char *start = uring_buffer_base(loop->uring, conn->io->in.buffer) + LP_HEADROOM_BYTES;
 
-    LP_ASSERT(conn->in.data == start && partial->size + conn->in.size <= LP_BUF_SMALL_BYTES);
-    memmove(start + partial->size, start, conn->in.size);
+    LP_ASSERT(conn->io->in.data == start &&
+              partial->size + conn->io->in.size <= LP_BUF_SMALL_BYTES);
+    memmove(start + partial->size, start, conn->io->in.size);
     memcpy(start, partial->bytes, partial->size);
-    conn->in.size += partial->size;
+    conn->io->in.size += partial->size;
 }

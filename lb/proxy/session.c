@@ -14,7 +14,7 @@ static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
-static const struct conn_ops front_ops = {
+const struct conn_ops session_ops = {
     .on_recv = on_recv, .on_sent = on_sent, .on_timer = on_timer, .on_released = on_released};
 
 /* --- accept --- */
@@ -72,7 +72,7 @@ void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
         close(fd);
         return;
     }
-    conn_open(&worker->loop, &session->conn, LOOP_SPACE_FRONT, name, fd, &front_ops);
+    conn_open(&session->conn, LOOP_SPACE_FRONT, name, fd);
     session->acceptor = acceptor;
     acceptor->sessions_count++;
     acceptor->requesters_count++;
@@ -135,11 +135,11 @@ static void keep_partial(struct worker *worker, struct session *session)
     if (session->partial == NULL)
         session->since_ms = (uint32_t)worker->loop.now_ms;
     if (!partial_save(&session->partial, &worker->request_head,
-                      (struct lp_slice){conn->in.data, conn->in.size})) {
+                      (struct lp_slice){conn->io->in.data, conn->io->in.size})) {
         conn_abort(&worker->loop, conn);
         return;
     }
-    conn_consume(&worker->loop, conn, conn->in.size);
+    conn_consume(&worker->loop, conn, conn->io->in.size);
     wait_for_bytes(worker, session);
 }
 
@@ -156,8 +156,9 @@ static void read_head(struct worker *worker, struct session *session)
     } else {
         http1_head_init(head);
     }
-    enum http1_outcome outcome = http1_parse_request(
-        head, conn->in.data, conn->in.size, config->limits.head, config->limits.headers, &why);
+    enum http1_outcome outcome =
+        http1_parse_request(head, conn->io->in.data, conn->io->in.size, config->limits.head,
+                            config->limits.headers, &why);
     if (outcome == HTTP1_MORE) {
         keep_partial(worker, session);
         return;
@@ -184,7 +185,7 @@ void session_next(struct worker *worker, struct session *session)
 {
     LP_ASSERT(session->stream == NULL);
     session->since_ms = (uint32_t)worker->loop.now_ms;
-    if (session->conn.in.size > 0)
+    if (session->conn.io->in.size > 0)
         read_head(worker, session);
     else if (conn_is_eof(&session->conn))
         end_quietly(worker, session);
@@ -221,7 +222,7 @@ static void on_recv(struct loop *loop, struct conn *conn, int error)
     }
     if (error != 0)
         conn_abort(loop, conn);
-    else if (conn->in.size > 0)
+    else if (conn->io->in.size > 0)
         read_head(worker, session);
     else
         end_quietly(worker, session);
@@ -273,7 +274,7 @@ static void on_released(struct loop *loop, struct conn *conn)
     session_stop_requesting(worker, session);
     atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);
     acceptor_put_session(worker, session->acceptor);
-    lp_pool_put(&loop->spaces[LOOP_SPACE_FRONT], conn->name.slot);
+    lp_pool_put(&loop->spaces[LOOP_SPACE_FRONT], conn->slot);
 }
 
 /* --- drain --- */

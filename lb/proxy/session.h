@@ -28,6 +28,8 @@ struct session {
     uint64_t close_at_ms; /* of a drain: idle sessions end then; 0: none */
 };
 
+extern const struct conn_ops session_ops;
+
 static inline struct session *session_of(struct conn *conn)
 {
     return (struct session *)(void *)conn;

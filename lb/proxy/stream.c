@@ -95,7 +95,7 @@ void stream_begin_refusal(struct worker *worker, struct session *session, int st
 static void refuse_meaning(struct worker *worker, struct stream *stream, int status)
 {
     const struct http1_head *head = &worker->request_head;
-    const char *bytes = stream->session->conn.in.data;
+    const char *bytes = stream->session->conn.io->in.data;
     enum end_reason reason = status == 405   ? END_METHOD_REFUSED
                              : status == 426 ? END_BAD_UPGRADE
                                              : END_BAD_REQUEST;
@@ -145,11 +145,11 @@ static bool write_head(struct worker *worker, struct stream *stream,
         is_trusted = lp_cidr_contains(&listener->trusted_proxies[i], &session->ip);
     struct http1_forward forward = {.client_ip = {peer, lp_ip_format(&session->ip, peer)},
                                     .proto = LP_SLICE("http"),
-                                    .request_id = request_id(worker, conn->in.data, made_id),
+                                    .request_id = request_id(worker, conn->io->in.data, made_id),
                                     .is_trusted = is_trusted,
                                     .real_ip = {client, lp_ip_format(client_ip, client)}};
     size_t size = http1_write_request(worker->scratch, sizeof(worker->scratch),
-                                      &worker->request_head, conn->in.data, request, &forward);
+                                      &worker->request_head, conn->io->in.data, request, &forward);
     if (size == 0)
         return false;
     stream->head = place_head(worker, conn, worker->request_head.size, size);
@@ -167,7 +167,7 @@ static uint64_t key_hash(const struct worker *worker, const struct stream *strea
 {
     const struct lp_cfg_pool *pool = stream->route->pool->config;
     const struct http1_head *head = &worker->request_head;
-    const char *bytes = stream->session->conn.in.data;
+    const char *bytes = stream->session->conn.io->in.data;
     struct lp_slice key = {NULL, 0};
     uint8_t ip_key[16];
 
@@ -227,7 +227,7 @@ static void note_request(struct stream *stream, const struct http1_head *head,
 void stream_begin_request(struct worker *worker, struct session *session)
 {
     struct http1_head *head = &worker->request_head;
-    const char *bytes = session->conn.in.data, *why = NULL;
+    const char *bytes = session->conn.io->in.data, *why = NULL;
     struct http1_request request;
 
     struct stream *stream = begin(worker, session, CLASS_HTTP);
@@ -470,7 +470,7 @@ void stream_on_front_recv(struct worker *worker, struct stream *stream, int erro
     stream->session->since_ms = (uint32_t)worker->loop.now_ms;
     /* A client that is gone while it waits needs no server any more. */
     if (stream->state == STREAM_CONNECT && stream->class != CLASS_TCP &&
-        conn_is_eof(&stream->session->conn) && stream->session->conn.in.size == 0) {
+        conn_is_eof(&stream->session->conn) && stream->session->conn.io->in.size == 0) {
         stream_end(worker, stream, END_CLIENT_CLOSED, FRONT_ABORT);
         return;
     }
@@ -487,16 +487,16 @@ void stream_on_front_sent(struct worker *worker, struct stream *stream, int erro
 
 bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to)
 {
-    if (to->next.size > 0 || to->state != CONN_OPEN)
+    if (to->io->next.size > 0 || to->state != CONN_OPEN)
         return false;
     bool holds_two = (from->flags & CONN_STREAMING) == 0 &&
                      worker_config(worker)->limits.stalled >= 2 * LP_BUF_SMALL_BYTES;
-    return to->sending.size == 0 || holds_two;
+    return to->io->sending.size == 0 || holds_two;
 }
 
 void stream_want(struct worker *worker, struct conn *from, uint32_t *since_ms)
 {
-    if ((from->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0 && from->in.size == 0)
+    if ((from->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0 && from->io->in.size == 0)
         *since_ms = (uint32_t)worker->loop.now_ms;
     conn_want(&worker->loop, from, 0);
 }

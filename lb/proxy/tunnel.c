@@ -24,8 +24,8 @@ static bool takes_more(const struct conn *conn)
 /* The client has our Close: what the server still says is for nobody. */
 static void discard(struct worker *worker, struct conn *from)
 {
-    if (from->in.size > 0)
-        conn_consume(&worker->loop, from, from->in.size);
+    if (from->io->in.size > 0)
+        conn_consume(&worker->loop, from, from->io->in.size);
     conn_want(&worker->loop, from, 0);
 }
 
@@ -34,11 +34,11 @@ static void forward(struct worker *worker, struct stream *stream, struct directi
 {
     bool is_down = direction == &stream->down;
 
-    while (from->in.size > 0 && takes_more(to)) {
+    while (from->io->in.size > 0 && takes_more(to)) {
         bool ends_at_boundary = is_down && stream->closing == CLOSING_WANTED;
-        uint32_t size = from->in.size;
+        uint32_t size = from->io->in.size;
         if (stream->class == CLASS_WEBSOCKET)
-            size = (uint32_t)ws_tracker_step(&direction->as.frames, from->in.data, size,
+            size = (uint32_t)ws_tracker_step(&direction->as.frames, from->io->in.data, size,
                                              ends_at_boundary);
         if (stream->class == CLASS_WEBSOCKET && stream->first_to_end == NULL &&
             ws_tracker_has_close(&direction->as.frames))
@@ -70,20 +70,20 @@ static void note_eof(struct worker *worker, struct stream *stream, enum end_reas
 static void follow(struct worker *worker, struct stream *stream, struct conn *from, struct conn *to,
                    enum end_reason who)
 {
-    if (from->in.size > 0)
+    if (from->io->in.size > 0)
         return;
     if (conn_is_eof(from)) {
         conn_shut(&worker->loop, to);
         note_eof(worker, stream, who);
     } else if (stream_may_read(worker, from, to)) {
-        conn_want(&worker->loop, from, 0);
+        conn_want_messages(&worker->loop, from);
     }
 }
 
 static bool is_over(const struct conn *front, const struct conn *back)
 {
-    return conn_is_eof(front) && conn_is_eof(back) && front->in.size == 0 && back->in.size == 0 &&
-           conn_has_sent_all(front) && conn_has_sent_all(back);
+    return conn_is_eof(front) && conn_is_eof(back) && front->io->in.size == 0 &&
+           back->io->in.size == 0 && conn_has_sent_all(front) && conn_has_sent_all(back);
 }
 
 void tunnel_step(struct worker *worker, struct stream *stream)
@@ -100,12 +100,12 @@ void tunnel_step(struct worker *worker, struct stream *stream)
     if (stream->closing == CLOSING_SENT) {
         discard(worker, back);
         bool client_is_done = ws_tracker_has_whole_close(&stream->up.as.frames) ||
-                              (conn_is_eof(front) && front->in.size == 0);
+                              (conn_is_eof(front) && front->io->in.size == 0);
         if (client_is_done && conn_can_send(back)) {
             closing_finish(worker, stream);
             return;
         }
-        if (front->in.size == 0 && stream_may_read(worker, front, back))
+        if (front->io->in.size == 0 && stream_may_read(worker, front, back))
             conn_want(&worker->loop, front, 0);
         return;
     }

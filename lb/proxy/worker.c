@@ -159,9 +159,9 @@ static void find_stalled(void *object, void *context)
     struct stalled *stalled = context;
     uint32_t since_ms = conn->send_started_ms;
 
-    if (conn->state == CONN_CLOSING || (conn->sending.size == 0 && conn->in.size == 0))
+    if (conn->state == CONN_CLOSING || (conn->io->sending.size == 0 && conn->io->in.size == 0))
         return;
-    if (conn->sending.size == 0)
+    if (conn->io->sending.size == 0)
         since_ms =
             conn->space == LOOP_SPACE_FRONT ? session_of(conn)->since_ms : back_of(conn)->since_ms;
     uint32_t age_ms = (uint32_t)stalled->loop->now_ms - since_ms;
@@ -195,8 +195,9 @@ static bool start(struct worker *worker)
 {
     struct loop *loop = &worker->loop;
 
-    if (!loop_init(loop, &worker->settings, sizeof(struct session), sizeof(struct back),
-                   &worker->start_error))
+    if (!loop_init(loop, &worker->settings,
+                   (struct loop_space){sizeof(struct session), &session_ops},
+                   (struct loop_space){sizeof(struct back), &back_ops}, &worker->start_error))
         return false;
     loop->after_batch = after_batch;
     loop->on_memory_full = on_memory_full;

@@ -1,13 +1,17 @@
-/* See buffers.h. A buffer's name is its group in the top bit and its index below; the index leads
+/* See buffers.h. A buffer's name is its group in the top bits and its index below; the index leads
  * through the slab table to memory and reference count. */
 #include "lb/uring/buffers.h"
 
 #include <sys/mman.h>
 
-#define GROUP_SHIFT    31u
+#define GROUP_SHIFT    30u
 #define INDEX_MASK     ((1u << GROUP_SHIFT) - 1)
 #define NO_INDEX       INDEX_MASK
 #define SLAB_COUNT_MAX 64u
+
+static const uint32_t group_bytes[URING_GROUPS] = {[URING_TINY] = LP_BUF_TINY_BYTES,
+                                                   [URING_SMALL] = LP_BUF_SMALL_BYTES,
+                                                   [URING_LARGE] = LP_BUF_LARGE_BYTES};
 
 struct buffer_slab {
     char *memory;
@@ -33,11 +37,13 @@ static struct buffer_slab *slab_of(const struct buffer_group *group, uint32_t bu
 
 void buffers_init(struct buffers *buffers, size_t memory_max)
 {
+    static const uint32_t slab_counts[URING_GROUPS] = {
+        [URING_TINY] = 64, [URING_SMALL] = 64, [URING_LARGE] = 8};
+
     *buffers = (struct buffers){.memory_max = memory_max};
-    buffers->groups[URING_SMALL] = (struct buffer_group){
-        .bytes = LP_BUF_SMALL_BYTES, .slab_count = 64, .free_first = NO_INDEX};
-    buffers->groups[URING_LARGE] =
-        (struct buffer_group){.bytes = LP_BUF_LARGE_BYTES, .slab_count = 8, .free_first = NO_INDEX};
+    for (uint32_t g = 0; g < URING_GROUPS; g++)
+        buffers->groups[g] = (struct buffer_group){
+            .bytes = group_bytes[g], .slab_count = slab_counts[g], .free_first = NO_INDEX};
 }
 
 static void free_slab(struct buffers *buffers, struct buffer_group *group, uint32_t slab_index)
@@ -182,7 +188,7 @@ uint32_t buffers_obtainable(const struct buffers *buffers, enum uring_group whic
     return group->free_count + (may_grow(buffers, group) ? group->slab_count : 0);
 }
 
-bool buffers_is_large(uint32_t buffer)
+uint32_t buffers_size(uint32_t buffer)
 {
-    return buffer >> GROUP_SHIFT == URING_LARGE;
+    return group_bytes[buffer >> GROUP_SHIFT];
 }

@@ -1,4 +1,4 @@
-/* buffers: the receive buffers of one uring, in two sizes.
+/* buffers: the receive buffers of one uring, in three sizes.
  *
  * Few buffers are published to the kernel, and refilled from a last-in first-out free list, so that
  * the ones in use stay hot in the cache (a published ring is a FIFO: with many of them every
@@ -37,6 +37,7 @@ uint32_t buffers_refs(const struct buffers *buffers, uint32_t buffer);
 char *buffers_base(const struct buffers *buffers, uint32_t buffer);
 /* Buffers that buffers_take() could give now. */
 uint32_t buffers_obtainable(const struct buffers *buffers, enum uring_group group);
-bool buffers_is_large(uint32_t buffer);
+/* Bytes behind the headroom. */
+uint32_t buffers_size(uint32_t buffer);
 
 #endif

@@ -18,8 +18,9 @@
 #define SPACE_SHIFT 56u
 #define GEN_SHIFT   32u
 
-/* The kernel tells which buffer it used, not of which group: the top bit of the id says that. */
-#define LARGE_ID 0x8000u
+/* The kernel tells which buffer it used, not of which group: the top bits of the id say that. */
+#define GROUP_SHIFT 14u
+#define ID_MASK     ((1u << GROUP_SHIFT) - 1)
 
 struct published {
     struct io_uring_buf_ring *ring;
@@ -119,7 +120,9 @@ bool uring_create(struct uring **out, const struct uring_settings *settings, str
     }
     buffers_init(&uring->buffers, settings->memory_max);
     uring_fault_init(&uring->fault);
-    result = publish_init(uring, URING_SMALL, settings->buffers_small);
+    result = publish_init(uring, URING_TINY, settings->buffers_tiny);
+    if (result == 0)
+        result = publish_init(uring, URING_SMALL, settings->buffers_small);
     if (result == 0)
         result = publish_init(uring, URING_LARGE, settings->buffers_large);
     if (result < 0) {
@@ -195,6 +198,22 @@ void uring_recv(struct uring *uring, struct uring_name name, int fd, enum uring_
     finish(uring, sqe, name, URING_RECV);
 }
 
+void uring_recv_multishot(struct uring *uring, struct uring_name name, int fd)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = URING_TINY;
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    finish(uring, sqe, name, URING_RECV);
+}
+
+/* Before 6.9 it had bugs; bundles came with 6.10. */
+bool uring_has_multishot(const struct uring *uring)
+{
+    return (uring->ring.features & IORING_FEAT_RECVSEND_BUNDLE) != 0;
+}
+
 void uring_send(struct uring *uring, struct uring_name name, int fd, const char *data,
                 uint32_t size)
 {
@@ -236,8 +255,7 @@ static void refill(struct uring *uring, enum uring_group group)
             break;
         uint16_t id = published->free_ids[--published->free_count];
         published->buffer_of[id] = buffer;
-        if (group == URING_LARGE)
-            id |= LARGE_ID;
+        id |= (uint16_t)(group << GROUP_SHIFT);
         io_uring_buf_ring_add(
             published->ring, buffers_base(&uring->buffers, buffer) + LP_HEADROOM_BYTES,
             uring_buffer_size(buffer), id, io_uring_buf_ring_mask(published->count), (int)added++);
@@ -248,6 +266,7 @@ static void refill(struct uring *uring, enum uring_group group)
 
 bool uring_wait(struct uring *uring, uint32_t wait_ms)
 {
+    refill(uring, URING_TINY);
     refill(uring, URING_SMALL);
     refill(uring, URING_LARGE);
     struct __kernel_timespec wait = {.tv_sec = wait_ms / 1000,
@@ -264,9 +283,8 @@ bool uring_wait(struct uring *uring, uint32_t wait_ms)
 /* The kernel used a published buffer: it is ours until put back. */
 static uint32_t claim_buffer(struct uring *uring, uint16_t id)
 {
-    struct published *published =
-        &uring->published[(id & LARGE_ID) != 0 ? URING_LARGE : URING_SMALL];
-    id &= (uint16_t)~LARGE_ID;
+    struct published *published = &uring->published[id >> GROUP_SHIFT];
+    id &= (uint16_t)ID_MASK;
     published->free_ids[published->free_count++] = id;
     return published->buffer_of[id];
 }
@@ -319,7 +337,7 @@ char *uring_buffer_base(const struct uring *uring, uint32_t buffer)
 
 uint32_t uring_buffer_size(uint32_t buffer)
 {
-    return buffers_is_large(buffer) ? LP_BUF_LARGE_BYTES : LP_BUF_SMALL_BYTES;
+    return buffers_size(buffer);
 }
 
 uint32_t uring_buffer_take(struct uring *uring)

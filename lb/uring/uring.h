@@ -36,13 +36,14 @@ struct uring_event {
 
 #define URING_NO_BUFFER UINT32_MAX
 
-enum uring_group { URING_SMALL, URING_LARGE, URING_GROUPS };
+enum uring_group { URING_TINY, URING_SMALL, URING_LARGE, URING_GROUPS };
 
 struct uring;
 
 struct uring_settings {
-    uint32_t entries;       /* of the submission queue, a power of two */
-    uint32_t buffers_small; /* published at any time, powers of two     */
+    uint32_t entries;      /* of the submission queue, a power of two */
+    uint32_t buffers_tiny; /* published at any time, powers of two     */
+    uint32_t buffers_small;
     uint32_t buffers_large;
     size_t memory_max; /* bytes of buffers beyond the published ones */
 };
@@ -60,6 +61,11 @@ void uring_connect(struct uring *uring, struct uring_name name, int fd, const st
  * first attempt and waits for data at once. */
 void uring_recv(struct uring *uring, struct uring_name name, int fd, enum uring_group group,
                 uint32_t size_max, bool is_likely_empty);
+/* Once armed, each arrival is an event with a tiny buffer until one lacks has_more; up to 32 come
+ * before the kernel looks at anything else, also behind a cancel. Only if the kernel does it well.
+ */
+void uring_recv_multishot(struct uring *uring, struct uring_name name, int fd);
+bool uring_has_multishot(const struct uring *uring);
 /* Waits until all of data is sent, or an error. */
 void uring_send(struct uring *uring, struct uring_name name, int fd, const char *data,
                 uint32_t size);

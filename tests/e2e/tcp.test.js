@@ -62,6 +62,35 @@ describe('tcp', { concurrency: 3 }, () => {
     assert.ok(lab.limpet.memory() < 600 * MiB, 'a stream is never held in memory');
   });
 
+  test('a talk in small messages that turns into a flood loses nothing, also when nobody reads it for a while', async (t) => {
+    // Small messages are received without asking for each; a flood must find its way back to backpressure.
+    const MESSAGES = 12;
+    const flood = crypto.randomBytes(6 * MiB);
+    const lab = await Lab.start(t, tcp({ servers: { s1: { kind: 'raw', script: async (connection) => {
+      for (let i = 0; i < MESSAGES; i++) await connection.write(await connection.read(5));
+      connection.socket.pause();
+      await connection.write(flood);
+      connection.socket.resume();
+      const got = await connection.read(flood.length);
+      await connection.write(crypto.createHash('sha256').update(got).digest());
+      connection.end();
+    } } } }));
+    const clients = await Promise.all(Array.from({ length: 4 }, () => lab.connect()));
+    await Promise.all(clients.map(async (client) => {
+      for (let i = 0; i < MESSAGES; i++) {
+        await client.write('hello');
+        await client.read(5);
+      }
+      client.socket.pause();
+      const written = client.write(flood);
+      await new Promise((go) => setTimeout(go, 300));
+      client.socket.resume();
+      assert.ok(Buffer.from(await client.read(flood.length)).equals(flood));
+      await written;
+      assert.ok(Buffer.from(await client.read(32)).equals(crypto.createHash('sha256').update(flood).digest()));
+    }));
+  });
+
   test('a reset reaches the other side', async (t) => {
     const lab = await Lab.start(t, tcp({ servers: { s1: { kind: 'tcp' } } }));
     const client = await lab.connect();
