@@ -54,11 +54,6 @@ void *lp_try_alloc(size_t size)
     return malloc(size > 0 ? size : 1);
 }
 
-void *lp_try_alloc_lines(size_t size)
-{
-    return aligned_alloc(LP_CACHE_LINE, whole_lines(size));
-}
-
 void lp_free(void *memory)
 {
     free(memory);

@@ -34,7 +34,6 @@ void *lp_realloc(void *memory, size_t size);
 void *lp_alloc_lines(size_t size);
 /* On the data path out of memory is an outcome: NULL, and not zeroed. */
 void *lp_try_alloc(size_t size);
-void *lp_try_alloc_lines(size_t size);
 void lp_free(void *memory);
 
 #endif

@@ -21,6 +21,9 @@
 #define LP_BUF_SMALL_BYTES 16384u
 #define LP_BUF_LARGE_BYTES 65536u
 
+/* The kernel may fill so many buffers of a multishot receive before it looks at anything else. */
+#define LP_MULTISHOT_BYTES (32u * LP_BUF_TINY_BYTES)
+
 /* Weights of servers (HASHING.md, section 3, step 5). */
 #define LP_WEIGHT_MAX 65535u
 

@@ -3,6 +3,7 @@
 #include "base/pool.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -23,15 +24,17 @@
 #define unpoison(memory, size) ((void)(memory), (void)(size))
 #endif
 
-#define SLAB_OBJECTS 64u
-#define NO_OBJECT    UINT32_MAX
+/* Objects of any size that is a multiple of 16 fill whole pages then. */
+#define SLAB_OBJECTS LP_POOL_SLAB_OBJECTS
+#define NO_OBJECT    UINT16_MAX
 
 struct lp_pool_slab {
     struct lp_list link; /* pool->partial, when an object is free */
-    uint32_t used_count, first_free;
-    uint32_t next_free[SLAB_OBJECTS];
-    uint32_t generation[SLAB_OBJECTS]; /* 0: free */
     uint32_t index;
+    uint16_t used_count, first_free;
+    /* Of each object: 0 when it is free, else its generation; and the next free one. */
+    uint32_t generation[SLAB_OBJECTS];
+    uint16_t next_free[SLAB_OBJECTS];
     char *objects;
 };
 
@@ -41,12 +44,17 @@ void lp_pool_init(struct lp_pool *pool, uint32_t object_size)
     lp_list_init(&pool->partial);
 }
 
+static size_t slab_bytes(const struct lp_pool *pool)
+{
+    return (size_t)pool->object_size * SLAB_OBJECTS;
+}
+
 static void free_slab(struct lp_pool *pool, struct lp_pool_slab *slab)
 {
     lp_list_remove(&slab->link);
     pool->slabs[slab->index] = NULL;
-    unpoison(slab->objects, (size_t)pool->object_size * SLAB_OBJECTS);
-    lp_free(slab->objects);
+    unpoison(slab->objects, slab_bytes(pool));
+    munmap(slab->objects, slab_bytes(pool));
     lp_free(slab);
 }
 
@@ -93,20 +101,24 @@ static bool find_place(struct lp_pool *pool, uint32_t *place)
 
 static struct lp_pool_slab *add_slab(struct lp_pool *pool)
 {
-    size_t bytes = (size_t)pool->object_size * SLAB_OBJECTS;
+    size_t bytes = slab_bytes(pool);
     struct lp_pool_slab *slab = lp_try_alloc(sizeof(*slab));
-    char *objects = slab == NULL ? NULL : lp_try_alloc_lines(bytes);
     uint32_t place;
 
-    if (objects == NULL || !find_place(pool, &place)) {
-        lp_free(objects);
+    if (slab == NULL || !find_place(pool, &place)) {
+        lp_free(slab);
+        return NULL;
+    }
+    /* Pages of its own, so that they really go back. */
+    char *objects = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (objects == MAP_FAILED) {
         lp_free(slab);
         return NULL;
     }
     *slab = (struct lp_pool_slab){.objects = objects, .index = place};
     lp_list_init(&slab->link);
     for (uint32_t i = 0; i < SLAB_OBJECTS; i++)
-        slab->next_free[i] = i + 1 < SLAB_OBJECTS ? i + 1 : NO_OBJECT;
+        slab->next_free[i] = (uint16_t)(i + 1 < SLAB_OBJECTS ? i + 1 : NO_OBJECT);
     poison(objects, bytes);
     pool->slabs[slab->index] = slab;
     pool->empty_slabs_count++;
@@ -177,7 +189,7 @@ void lp_pool_put(struct lp_pool *pool, uint32_t slot)
     if (slab->first_free == NO_OBJECT)
         lp_list_push_front(&pool->partial, &slab->link);
     slab->next_free[at] = slab->first_free;
-    slab->first_free = at;
+    slab->first_free = (uint16_t)at;
     pool->used_count--;
     if (--slab->used_count == 0)
         keep_one_empty(pool, slab);

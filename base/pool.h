@@ -9,6 +9,7 @@
 #include "base/list.h"
 
 #define LP_POOL_GENERATION_BITS 24u
+#define LP_POOL_SLAB_OBJECTS    256u
 
 struct lp_pool_slab;
 

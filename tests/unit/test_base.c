@@ -301,10 +301,9 @@ static void plain_memory_is_zeroed_and_begins_at_a_cache_line_when_asked(void **
 
     for (size_t size = 0; size < 300; size += 13) {
         char *plain = lp_alloc(size), *lines = lp_alloc_lines(size);
-        char *tried = lp_try_alloc(size), *tried_lines = lp_try_alloc_lines(size);
+        char *tried = lp_try_alloc(size);
         assert_true(is_zero(plain, size) && is_zero(lines, size));
         assert_int_equal((uintptr_t)lines % LP_CACHE_LINE, 0);
-        assert_int_equal((uintptr_t)tried_lines % LP_CACHE_LINE, 0);
         assert_non_null(tried);
         plain = lp_realloc(plain, size + 1000);
         assert_true(is_zero(plain, size));
@@ -312,7 +311,6 @@ static void plain_memory_is_zeroed_and_begins_at_a_cache_line_when_asked(void **
         lp_free(plain);
         lp_free(lines);
         lp_free(tried);
-        lp_free(tried_lines);
     }
     lp_free(NULL);
 }
@@ -326,8 +324,6 @@ static void on_the_data_path_out_of_memory_is_null(void **state)
 
     assert_null(lp_try_alloc(too_much));
     assert_null(lp_try_alloc(too_much / 2));
-    assert_null(lp_try_alloc_lines(too_much));
-    assert_null(lp_try_alloc_lines(too_much / 2));
 }
 
 static void ask_alloc(void)

@@ -158,7 +158,7 @@ static void names_that_were_never_given_find_nothing(void **state)
 {
     (void)state;
     static const struct lp_pool_name names[] = {
-        {0, 0}, {0, 2}, {1, 1}, {63, 1}, {64, 1}, {0, 0}, {1, 0}, {0, 1u << 24}, {UINT32_MAX, 1}};
+        {0, 0}, {0, 2}, {1, 1}, {255, 1}, {256, 1}, {0, 0}, {1, 0}, {0, 1u << 24}, {UINT32_MAX, 1}};
     struct lp_pool pool;
     struct lp_pool_name name;
 
@@ -181,7 +181,8 @@ static void empty_slabs_are_given_back_but_for_one(void **state)
     lp_pool_init(&pool, sizeof(struct thing));
     for (uint32_t round = 0; round < 3; round++) {
         get_many(&pool, names, 5000);
-        assert_in_range(slabs_held(&pool), 5000 / 64, 5000 / 64 + 1);
+        assert_in_range(slabs_held(&pool), 5000 / LP_POOL_SLAB_OBJECTS,
+                        5000 / LP_POOL_SLAB_OBJECTS + 1);
         put_many(&pool, names, 5000);
         assert_int_equal(slabs_held(&pool), 1);
     }
@@ -222,7 +223,7 @@ static void slots_stay_as_small_as_what_was_in_use_at_once(void **state)
             slots_max = names[i].slot > slots_max ? names[i].slot : slots_max;
         put_many(&pool, names, count);
     }
-    assert_true(slots_max < 640 + 64);
+    assert_true(slots_max < 640 + LP_POOL_SLAB_OBJECTS);
     lp_pool_deinit(&pool);
 }
 
