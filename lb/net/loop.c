@@ -10,6 +10,7 @@
 /* So many completions are handled before new operations go to the kernel. */
 #define BATCH_EVENTS_MAX 512u
 #define WAIT_MS_MAX      60000u
+#define TRIM_MS          1000u
 
 static void init_space(struct loop *loop, unsigned space, struct loop_space holds)
 {
@@ -180,6 +181,8 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
     struct uring_event event;
     uint32_t limit = loop->starved.count == 0 ? wait_ms_max : LP_WHEEL_TICK_MS;
 
+    if (limit > TRIM_MS && uring_may_trim(loop->uring))
+        limit = TRIM_MS;
     if (loop->ended.count > 0)
         limit = 0; /* after_batch() ended some */
 
@@ -193,6 +196,10 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
     lp_wheel_advance(&loop->wheel, loop->now_ms, fire, loop);
     rearm_starved(loop);
     release_ended(loop);
+    if (loop->now_ms - loop->trimmed_ms >= TRIM_MS) {
+        loop->trimmed_ms = loop->now_ms;
+        uring_trim(loop->uring);
+    }
     if (loop->after_batch != NULL)
         loop->after_batch(loop);
 }

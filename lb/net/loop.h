@@ -55,9 +55,11 @@ struct loop {
     struct loop_source *sources[LOOP_SOURCES_MAX];
     uint32_t sources_generation;
     uint64_t now_ms;           /* of this batch */
+    uint64_t trimmed_ms;       /* when memory was last given back */
     struct loop_queue starved; /* whose receive found no buffer: first come, first served */
     struct loop_queue ended;   /* to release after this batch */
     bool is_stopping;
+    bool may_multishot;    /* the owner's: a connection may hold what a multishot receive brings */
     uint64_t stale_events; /* for an object that is gone: never a write, counted */
     void (*after_batch)(struct loop *loop);
     /* Stalled connections hold all memory that they may: end some. Starved ones wait for it. */

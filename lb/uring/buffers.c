@@ -1,13 +1,14 @@
 /* See buffers.h. A buffer's name is its group in the top bits and its index below; the index leads
- * through the slab table to memory and reference count. */
+ * through the slab table to memory and reference count. Buffers are taken from the lowest slab that
+ * has one, so the higher ones become empty and go back. */
 #include "lb/uring/buffers.h"
 
 #include <sys/mman.h>
 
 #define GROUP_SHIFT    30u
 #define INDEX_MASK     ((1u << GROUP_SHIFT) - 1)
-#define NO_INDEX       INDEX_MASK
 #define SLAB_COUNT_MAX 64u
+#define NO_PLACE       UINT8_MAX
 
 static const uint32_t group_bytes[URING_GROUPS] = {[URING_TINY] = LP_BUF_TINY_BYTES,
                                                    [URING_SMALL] = LP_BUF_SMALL_BYTES,
@@ -15,8 +16,8 @@ static const uint32_t group_bytes[URING_GROUPS] = {[URING_TINY] = LP_BUF_TINY_BY
 
 struct buffer_slab {
     char *memory;
-    uint32_t used_count;
-    uint32_t next_free[SLAB_COUNT_MAX];
+    uint8_t used_count, first_free; /* NO_PLACE: none is free */
+    uint8_t next_free[SLAB_COUNT_MAX];
     uint16_t refs[SLAB_COUNT_MAX];
 };
 
@@ -38,22 +39,23 @@ static struct buffer_slab *slab_of(const struct buffer_group *group, uint32_t bu
 void buffers_init(struct buffers *buffers, size_t memory_max)
 {
     static const uint32_t slab_counts[URING_GROUPS] = {
-        [URING_TINY] = 64, [URING_SMALL] = 64, [URING_LARGE] = 8};
+        [URING_TINY] = 64, [URING_SMALL] = 16, [URING_LARGE] = 4};
 
     *buffers = (struct buffers){.memory_max = memory_max};
     for (uint32_t g = 0; g < URING_GROUPS; g++)
-        buffers->groups[g] = (struct buffer_group){
-            .bytes = group_bytes[g], .slab_count = slab_counts[g], .free_first = NO_INDEX};
+        buffers->groups[g] =
+            (struct buffer_group){.bytes = group_bytes[g], .slab_count = slab_counts[g]};
 }
 
-static void free_slab(struct buffers *buffers, struct buffer_group *group, uint32_t slab_index)
+static void free_slab(struct buffers *buffers, struct buffer_group *group, uint32_t place)
 {
-    struct buffer_slab *slab = group->slabs[slab_index];
+    struct buffer_slab *slab = group->slabs[place];
     size_t bytes = stride(group) * group->slab_count;
 
     munmap(slab->memory, bytes);
+    group->free_count -= group->slab_count - slab->used_count;
     lp_free(slab);
-    group->slabs[slab_index] = NULL;
+    group->slabs[place] = NULL;
     group->total_count -= group->slab_count;
     buffers->bytes_allocated -= bytes;
 }
@@ -105,10 +107,10 @@ static bool grow(struct buffers *buffers, struct buffer_group *group)
     *slab = (struct buffer_slab){.memory = memory};
     uint32_t place = free_slab_place(group);
     group->slabs[place] = slab;
-    for (uint32_t i = group->slab_count; i-- > 0;) {
-        slab->next_free[i] = group->free_first;
-        group->free_first = place * group->slab_count + i;
-    }
+    if (place < group->lowest)
+        group->lowest = place;
+    for (uint32_t i = 0; i < group->slab_count; i++)
+        slab->next_free[i] = (uint8_t)(i + 1 < group->slab_count ? i + 1 : NO_PLACE);
     group->free_count += group->slab_count;
     group->total_count += group->slab_count;
     buffers->bytes_allocated += bytes;
@@ -121,13 +123,17 @@ uint32_t buffers_take(struct buffers *buffers, enum uring_group which)
     if (group->free_count == 0 && !grow(buffers, group))
         return URING_NO_BUFFER;
 
-    uint32_t index = group->free_first;
-    struct buffer_slab *slab = group->slabs[index / group->slab_count];
-    group->free_first = slab->next_free[index % group->slab_count];
-    group->free_count--;
+    while (group->slabs[group->lowest] == NULL ||
+           group->slabs[group->lowest]->first_free == NO_PLACE)
+        group->lowest++;
+    struct buffer_slab *slab = group->slabs[group->lowest];
+    uint32_t at = slab->first_free;
+    slab->first_free = slab->next_free[at];
     slab->used_count++;
-    slab->refs[index % group->slab_count] = 1;
-    return (uint32_t)which << GROUP_SHIFT | index;
+    slab->refs[at] = 1;
+    if (--group->free_count < group->free_low)
+        group->free_low = group->free_count;
+    return (uint32_t)which << GROUP_SHIFT | (group->lowest * group->slab_count + at);
 }
 
 void buffers_ref(struct buffers *buffers, uint32_t buffer)
@@ -142,37 +148,45 @@ uint32_t buffers_refs(const struct buffers *buffers, uint32_t buffer)
     return slab_of(group, buffer)->refs[(buffer & INDEX_MASK) % group->slab_count];
 }
 
-/* An empty slab goes back when two slabs' worth would stay free without it. Its members leave the
- * free list in one walk. */
-static void give_back(struct buffers *buffers, struct buffer_group *group, uint32_t slab_index)
-{
-    uint32_t first = slab_index * group->slab_count, *link = &group->free_first;
-    while (*link != NO_INDEX) {
-        uint32_t index = *link;
-        struct buffer_slab *slab = group->slabs[index / group->slab_count];
-        if (index - first < group->slab_count)
-            *link = slab->next_free[index % group->slab_count];
-        else
-            link = &slab->next_free[index % group->slab_count];
-    }
-    group->free_count -= group->slab_count;
-    free_slab(buffers, group, slab_index);
-}
-
 void buffers_put(struct buffers *buffers, uint32_t buffer)
 {
     struct buffer_group *group = group_of(buffers, buffer);
-    struct buffer_slab *slab = slab_of(group, buffer);
-    uint32_t index = buffer & INDEX_MASK, at = index % group->slab_count;
+    uint32_t index = buffer & INDEX_MASK, place = index / group->slab_count,
+             at = index % group->slab_count;
+    struct buffer_slab *slab = group->slabs[place];
 
     LP_ASSERT(slab->refs[at] > 0);
     if (--slab->refs[at] > 0)
         return;
-    slab->next_free[at] = group->free_first;
-    group->free_first = index;
+    slab->next_free[at] = slab->first_free;
+    slab->first_free = (uint8_t)at;
+    slab->used_count--;
     group->free_count++;
-    if (--slab->used_count == 0 && group->free_count >= 3 * group->slab_count)
-        give_back(buffers, group, index / group->slab_count);
+    if (place < group->lowest)
+        group->lowest = place;
+}
+
+/* What was free all the time since the last call is not needed: slabs as far as it reaches. */
+void buffers_trim(struct buffers *buffers)
+{
+    for (uint32_t g = 0; g < URING_GROUPS; g++) {
+        struct buffer_group *group = &buffers->groups[g];
+        for (uint32_t i = group->slabs_count; i-- > 0 && group->free_low >= group->slab_count;) {
+            if (group->slabs[i] == NULL || group->slabs[i]->used_count > 0)
+                continue;
+            free_slab(buffers, group, i);
+            group->free_low -= group->slab_count;
+        }
+        group->free_low = group->free_count;
+    }
+}
+
+bool buffers_may_trim(const struct buffers *buffers)
+{
+    for (uint32_t g = 0; g < URING_GROUPS; g++)
+        if (buffers->groups[g].free_count >= buffers->groups[g].slab_count)
+            return true;
+    return false;
 }
 
 char *buffers_base(const struct buffers *buffers, uint32_t buffer)

@@ -1,8 +1,8 @@
 /* buffers: the receive buffers of one uring, in three sizes.
  *
- * Few buffers are published to the kernel, and refilled from a last-in first-out free list, so that
- * the ones in use stay hot in the cache (a published ring is a FIFO: with many of them every
- * receive would hit the coldest). Slabs are given back when connections let go of them. */
+ * Few buffers are published to the kernel, and refilled with those that came back last, so that the
+ * ones in use stay hot in the cache (a published ring is a FIFO: with many of them every receive
+ * would hit the coldest). Slabs that nobody needed for a while are given back. */
 #ifndef LP_LB_URING_BUFFERS_H
 #define LP_LB_URING_BUFFERS_H
 
@@ -16,8 +16,9 @@ struct buffer_group {
     uint32_t slab_count; /* buffers a slab holds */
     uint32_t slabs_count, slabs_room;
     struct buffer_slab **slabs; /* NULL where given back */
-    uint32_t free_first;        /* index, linked through the slabs' tables; UINT32_MAX: none */
+    uint32_t lowest;            /* no slab below it has a free buffer */
     uint32_t free_count, total_count, published_count;
+    uint32_t free_low; /* the least free_count since the last trim */
 };
 
 struct buffers {
@@ -34,6 +35,10 @@ uint32_t buffers_take(struct buffers *buffers, enum uring_group group);
 void buffers_ref(struct buffers *buffers, uint32_t buffer);
 void buffers_put(struct buffers *buffers, uint32_t buffer);
 uint32_t buffers_refs(const struct buffers *buffers, uint32_t buffer);
+/* Called about once a second: gives back what was not needed since the call before. */
+void buffers_trim(struct buffers *buffers);
+/* Is there anything that a later trim could give back? */
+bool buffers_may_trim(const struct buffers *buffers);
 char *buffers_base(const struct buffers *buffers, uint32_t buffer);
 /* Buffers that buffers_take() could give now. */
 uint32_t buffers_obtainable(const struct buffers *buffers, enum uring_group group);

@@ -22,11 +22,15 @@
 #define GROUP_SHIFT 14u
 #define ID_MASK     ((1u << GROUP_SHIFT) - 1)
 
+/* So many are published at first; twice as many after each receive that found none. */
+#define PUBLISHED_FIRST 16u
+
 struct published {
     struct io_uring_buf_ring *ring;
     uint32_t count, free_count;
-    uint32_t *buffer_of; /* by the kernel's buffer id */
-    uint16_t *free_ids;  /* a stack */
+    uint32_t unused_count; /* free ones that stay so: what nobody needs would only grow cold */
+    uint32_t *buffer_of;   /* by the kernel's buffer id */
+    uint16_t *free_ids;    /* a stack */
 };
 
 struct uring {
@@ -99,6 +103,7 @@ static int publish_init(struct uring *uring, enum uring_group group, uint32_t co
         return result;
     published->count = count;
     published->free_count = count;
+    published->unused_count = count > PUBLISHED_FIRST ? count - PUBLISHED_FIRST : 0;
     published->buffer_of = lp_alloc(count * sizeof(*published->buffer_of));
     published->free_ids = lp_alloc(count * sizeof(*published->free_ids));
     for (uint32_t i = 0; i < count; i++)
@@ -249,7 +254,7 @@ static void refill(struct uring *uring, enum uring_group group)
     struct published *published = &uring->published[group];
     uint32_t added = 0;
 
-    while (published->free_count > 0) {
+    while (published->free_count > published->unused_count) {
         uint32_t buffer = buffers_take(&uring->buffers, group);
         if (buffer == URING_NO_BUFFER)
             break;
@@ -280,6 +285,13 @@ bool uring_wait(struct uring *uring, uint32_t wait_ms)
     return false;
 }
 
+static void publish_more(struct published *published)
+{
+    uint32_t used_count = published->count - published->unused_count;
+    published->unused_count -=
+        used_count < published->unused_count ? used_count : published->unused_count;
+}
+
 /* The kernel used a published buffer: it is ours until put back. */
 static uint32_t claim_buffer(struct uring *uring, uint16_t id)
 {
@@ -305,6 +317,9 @@ bool uring_next(struct uring *uring, struct uring_event *out)
         .buffer = URING_NO_BUFFER,
         .has_more = (cqe->flags & IORING_CQE_F_MORE) != 0,
         .socket_has_more = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0};
+    if (LP_UNLIKELY(cqe->res == -ENOBUFS))
+        for (uint32_t g = 0; g < URING_GROUPS; g++)
+            publish_more(&uring->published[g]);
     if ((cqe->flags & IORING_CQE_F_BUFFER) != 0)
         out->buffer = claim_buffer(uring, (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT));
 #ifdef LP_DEBUG
@@ -343,6 +358,21 @@ uint32_t uring_buffer_size(uint32_t buffer)
 uint32_t uring_buffer_take(struct uring *uring)
 {
     return buffers_take(&uring->buffers, URING_SMALL);
+}
+
+uint32_t uring_buffer_take_large(struct uring *uring)
+{
+    return buffers_take(&uring->buffers, URING_LARGE);
+}
+
+void uring_trim(struct uring *uring)
+{
+    buffers_trim(&uring->buffers);
+}
+
+bool uring_may_trim(const struct uring *uring)
+{
+    return buffers_may_trim(&uring->buffers);
 }
 
 uint32_t uring_buffers_out(const struct uring *uring)

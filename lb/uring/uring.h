@@ -88,8 +88,13 @@ uint32_t uring_buffer_refs(const struct uring *uring, uint32_t buffer);
 char *uring_buffer_base(const struct uring *uring, uint32_t buffer);
 /* Bytes behind the headroom. */
 uint32_t uring_buffer_size(uint32_t buffer);
-/* A small buffer for bytes of our own; URING_NO_BUFFER when memory_max is reached. */
+/* A small buffer for bytes of our own, or a large one; URING_NO_BUFFER when memory_max is reached.
+ */
 uint32_t uring_buffer_take(struct uring *uring);
+uint32_t uring_buffer_take_large(struct uring *uring);
+/* About once a second, as long as it may: gives memory back that was not needed meanwhile. */
+void uring_trim(struct uring *uring);
+bool uring_may_trim(const struct uring *uring);
 /* Buffers that are neither published nor free; in a debug build all must be back at exit. */
 uint32_t uring_buffers_out(const struct uring *uring);
 /* How many receives of that group could get a buffer now (an estimate, 0 is exact). */

@@ -1,0 +1,117 @@
+/* Receive buffers: few and low while few are needed, given back when a burst is over. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "lb/uring/buffers.h"
+
+#define MANY 300u
+
+static void take_many(struct buffers *buffers, uint32_t taken[MANY])
+{
+    for (uint32_t i = 0; i < MANY; i++) {
+        taken[i] = buffers_take(buffers, URING_SMALL);
+        assert_int_not_equal(taken[i], URING_NO_BUFFER);
+        buffers_base(buffers, taken[i])[0] = 'x';
+    }
+}
+
+static void what_a_burst_needed_goes_back_when_nobody_needed_it_for_a_while(void **state)
+{
+    struct buffers buffers;
+    uint32_t taken[MANY];
+    (void)state;
+
+    buffers_init(&buffers, 1u << 30);
+    take_many(&buffers, taken);
+    size_t most = buffers.bytes_allocated;
+    for (uint32_t i = MANY; i-- > 0;)
+        buffers_put(&buffers, taken[i]);
+    buffers_trim(&buffers); /* they were in use since the trim before */
+    assert_int_equal(buffers.bytes_allocated, most);
+    assert_true(buffers_may_trim(&buffers));
+    buffers_trim(&buffers);
+    assert_int_equal(buffers.bytes_allocated, 0);
+    assert_false(buffers_may_trim(&buffers));
+    take_many(&buffers, taken); /* and come again */
+    buffers_deinit(&buffers);
+}
+
+static void a_slab_with_one_buffer_in_use_stays(void **state)
+{
+    struct buffers buffers;
+    uint32_t taken[MANY];
+    (void)state;
+
+    buffers_init(&buffers, 1u << 30);
+    take_many(&buffers, taken);
+    for (uint32_t i = 0; i < MANY; i++)
+        if (i != 200)
+            buffers_put(&buffers, taken[i]);
+    buffers_trim(&buffers);
+    buffers_trim(&buffers);
+    assert_int_equal(buffers.groups[URING_SMALL].total_count,
+                     buffers.groups[URING_SMALL].slab_count);
+    assert_int_equal(buffers_base(&buffers, taken[200])[0], 'x');
+    buffers_put(&buffers, taken[200]);
+    buffers_deinit(&buffers);
+}
+
+static void the_lowest_free_buffer_is_taken_so_that_high_slabs_become_empty(void **state)
+{
+    struct buffers buffers;
+    uint32_t taken[MANY];
+    (void)state;
+
+    buffers_init(&buffers, 1u << 30);
+    take_many(&buffers, taken);
+    buffers_put(&buffers, taken[290]);
+    buffers_put(&buffers, taken[3]);
+    assert_int_equal(buffers_take(&buffers, URING_SMALL), taken[3]);
+    assert_int_equal(buffers_take(&buffers, URING_SMALL), taken[290]);
+    buffers_deinit(&buffers);
+}
+
+static void a_buffer_is_free_when_its_last_reference_is_back(void **state)
+{
+    struct buffers buffers;
+    (void)state;
+
+    buffers_init(&buffers, 1u << 30);
+    uint32_t buffer = buffers_take(&buffers, URING_LARGE);
+    buffers_ref(&buffers, buffer);
+    buffers_put(&buffers, buffer);
+    assert_int_equal(buffers_refs(&buffers, buffer), 1);
+    assert_int_not_equal(buffers_take(&buffers, URING_LARGE), buffer);
+    buffers_put(&buffers, buffer);
+    assert_int_equal(buffers_take(&buffers, URING_LARGE), buffer);
+    assert_int_equal(buffers_size(buffer), LP_BUF_LARGE_BYTES);
+    buffers_deinit(&buffers);
+}
+
+static void memory_max_is_the_edge(void **state)
+{
+    struct buffers buffers;
+    uint32_t count = 0;
+    (void)state;
+
+    buffers_init(&buffers, 4u << 20);
+    while (buffers_take(&buffers, URING_SMALL) != URING_NO_BUFFER)
+        count++;
+    assert_in_range(count, 200, (4u << 20) / LP_BUF_SMALL_BYTES + 16);
+    buffers_deinit(&buffers);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_burst_needed_goes_back_when_nobody_needed_it_for_a_while),
+        cmocka_unit_test(a_slab_with_one_buffer_in_use_stays),
+        cmocka_unit_test(the_lowest_free_buffer_is_taken_so_that_high_slabs_become_empty),
+        cmocka_unit_test(a_buffer_is_free_when_its_last_reference_is_back),
+        cmocka_unit_test(memory_max_is_the_edge),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
