@@ -123,7 +123,8 @@ void conn_want_messages(struct loop *loop, struct conn *conn)
 {
     if (!may_arm(conn))
         return;
-    if (conn->messages_count < MESSAGES_ENOUGH || !uring_has_multishot(loop->uring)) {
+    if (conn->messages_count < MESSAGES_ENOUGH || !loop->may_multishot ||
+        !uring_has_multishot(loop->uring)) {
         arm_recv(loop, conn, 0);
         return;
     }
@@ -378,6 +379,24 @@ void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
         begin_discarding(loop, conn);
     else
         lp_timer_set(&loop->wheel, &conn->timer, loop->now_ms + stalled_ms);
+}
+
+/* Unread bytes would turn the close into a reset, and so would bytes that come later, in breach of
+ * the promise: they may at most meet what is on its way in the first window anyhow. */
+#define FIRST_WINDOW_BYTES (10 * 1460)
+
+bool conn_close(struct loop *loop, struct conn *conn)
+{
+    int unread = 0, unacked = 0;
+
+    if (conn->state != CONN_OPEN || conn->ops_inflight > 0 || conn->io->in.size > 0 ||
+        (conn->flags & CONN_STARVED) != 0)
+        return false;
+    if (ioctl(conn->fd, SIOCINQ, &unread) != 0 || unread > 0 ||
+        ioctl(conn->fd, SIOCOUTQ, &unacked) != 0 || unacked > FIRST_WINDOW_BYTES)
+        return false;
+    conn_abort(loop, conn);
+    return true;
 }
 
 void conn_on_timer(struct loop *loop, struct conn *conn)

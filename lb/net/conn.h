@@ -82,8 +82,9 @@ void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp
 /* Asks for the next bytes, at most size_max of them (0: a buffer full). Harmless when already
  * asked, at EOF, or while conn->io->in is not consumed. */
 void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max);
-/* The same for a tunnel: as long as small messages come and are consumed at once, one request is
- * enough for all of them. At most 64 KiB may come before reading stops. */
+/* The same, a buffer full at a time. As long as small messages come and are consumed at once, one
+ * request is enough for all of them; when they stop doing so, LP_MULTISHOT_BYTES may come at once
+ * before reading stops. */
 void conn_want_messages(struct loop *loop, struct conn *conn);
 /* The first size bytes of conn->io->in are done with. */
 void conn_consume(struct loop *loop, struct conn *conn, uint32_t size);
@@ -117,6 +118,9 @@ bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms)
  * flight. reset: abort with RST, so that a truncated answer cannot look complete. */
 void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
                        uint32_t stalled_ms);
+/* Our FIN at once, for a peer that promised to say no more. False, and nothing done, when it has
+ * said something after all, or something is in flight. */
+bool conn_close(struct loop *loop, struct conn *conn) LP_MUST_USE;
 void conn_abort(struct loop *loop, struct conn *conn);
 void conn_reset(struct loop *loop, struct conn *conn);
 

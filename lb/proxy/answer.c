@@ -44,20 +44,20 @@ static bool may_keep(const struct worker *worker, const struct stream *stream)
 
 static struct piece write_answer(struct worker *worker, struct stream *stream)
 {
-    const struct answer_words *words = words_for(stream->answer_status);
+    const struct answer_words *words = words_for(stream->request->answer_status);
     uint32_t buffer = uring_buffer_take(worker->loop.uring);
 
     if (buffer == URING_NO_BUFFER)
         return (struct piece){.buffer = URING_NO_BUFFER};
     char *place = uring_buffer_base(worker->loop.uring, buffer);
-    bool has_content = stream->method != HTTP1_HEAD;
+    bool has_content = stream->request->method != HTTP1_HEAD;
     int size =
         snprintf(place, LP_BUF_SMALL_BYTES,
                  "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
                  "Cache-Control: no-store\r\n%s%s%s\r\n%s%s",
                  words->status, words->reason, strlen(words->body) + 1, words->fields,
-                 stream->answer_status == 426 ? "Connection: upgrade" : "",
-                 stream->answer_status == 426
+                 stream->request->answer_status == 426 ? "Connection: upgrade" : "",
+                 stream->request->answer_status == 426
                      ? (stream_has(stream, STREAM_CLIENT_KEEPS) ? "\r\n" : ", close\r\n")
                      : (stream_has(stream, STREAM_CLIENT_KEEPS) ? "" : "Connection: close\r\n"),
                  has_content ? words->body : "", has_content ? "\n" : "");
@@ -69,7 +69,7 @@ void answer_send(struct worker *worker, struct stream *stream)
 {
     struct conn *front = &stream->session->conn;
 
-    if (stream->status == 0 || stream->status != stream->answer_status) {
+    if (stream->status == 0 || stream->status != stream->request->answer_status) {
         if (!conn_can_send(front))
             return;
         if (!may_keep(worker, stream))
@@ -79,7 +79,7 @@ void answer_send(struct worker *worker, struct stream *stream)
             stream_end(worker, stream, END_OUT_OF_BUFFERS, FRONT_RESET);
             return;
         }
-        stream->status = stream->answer_status;
+        stream->status = stream->request->answer_status;
         conn_send(&worker->loop, front, piece);
         conn_set_timer(&worker->loop, front,
                        worker->loop.now_ms + worker_config(worker)->timeouts.stalled / 4 + 1);

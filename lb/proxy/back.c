@@ -114,7 +114,7 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
     lp_list_push_front(&cell->idle, &back->link);
     cell->idle_count++;
     conn_set_timer(&worker->loop, &back->conn, worker->loop.now_ms + back->idle_max_ms);
-    conn_want(&worker->loop, &back->conn, 0); /* its end, or what it has no right to say */
+    conn_want_messages(&worker->loop, &back->conn); /* its end, or what it has no right to say */
 }
 
 void back_end_politely(struct worker *worker, struct back *back)

@@ -233,9 +233,9 @@ void closing_finish(struct worker *worker, struct stream *stream)
 
 static bool events_may_end(const struct stream *stream)
 {
-    return http1_events_is_at_boundary(&stream->events) &&
+    return http1_events_is_at_boundary(&stream->request->events) &&
            (stream->down.body != HTTP1_BODY_CHUNKED || stream_has(stream, STREAM_STRIP_CHUNKS) ||
-            http1_chunked_is_at_boundary(&stream->down.as.chunked));
+            http1_chunked_is_at_boundary(stream->down.as.chunked));
 }
 
 /* The complete body: a last chunk, or for the other framings our FIN. */
@@ -261,17 +261,18 @@ enum event_outcome { EVENTS_MORE, EVENTS_DONE, EVENTS_BAD };
 static enum event_outcome read_to_boundary(struct stream *stream, const char *data, size_t size,
                                            size_t *used)
 {
-    struct http1_chunked *chunked = &stream->down.as.chunked;
+    struct http1_chunked *chunked = stream->down.as.chunked;
     uint64_t *left = &stream->down.as.left;
 
     *used = 0;
     if (stream->down.body == HTTP1_BODY_LENGTH) {
-        *used = http1_events_step(&stream->events, data, size < *left ? size : (size_t)*left, true);
+        *used = http1_events_step(&stream->request->events, data,
+                                  size < *left ? size : (size_t)*left, true);
         *left -= *used;
         return *left == 0 ? EVENTS_DONE : EVENTS_MORE;
     }
     if (stream->down.body != HTTP1_BODY_CHUNKED) {
-        *used = http1_events_step(&stream->events, data, size, true);
+        *used = http1_events_step(&stream->request->events, data, size, true);
         return EVENTS_MORE;
     }
     while (*used < size && (*used == 0 || !events_may_end(stream))) {
@@ -283,7 +284,7 @@ static enum event_outcome read_to_boundary(struct stream *stream, const char *da
         if (chunk == HTTP1_CHUNK_BAD)
             return EVENTS_BAD;
         if (chunk == HTTP1_CHUNK_DATA)
-            http1_events_step(&stream->events, data + *used, run, false);
+            http1_events_step(&stream->request->events, data + *used, run, false);
         *used += run;
         if (chunk == HTTP1_CHUNK_DONE)
             return EVENTS_DONE;

@@ -25,23 +25,23 @@ static void begin_connecting(struct worker *worker, struct stream *stream)
     }
     /* A client that leaves meanwhile should be noticed. */
     if (stream_has(stream, STREAM_UP_DONE) && stream->class != CLASS_TCP)
-        conn_want(&worker->loop, &stream->session->conn, 0);
+        stream_hear_client(worker, stream);
 }
 
 /* The next server in rank order: each one once, at most `retries` after the first. */
 static void connect_next(struct worker *worker, struct stream *stream, int status,
                          enum end_reason reason)
 {
-    const struct pool_view *view = stream->route->pool;
+    const struct pool_view *view = stream->request->route->pool;
     struct server *server = NULL;
 
-    if (stream->pick.tried_count <= view->config->retries)
-        server = pool_pick(view, &stream->pick);
+    if (stream->request->pick.tried_count <= view->config->retries)
+        server = pool_pick(view, &stream->request->pick);
     if (server == NULL) {
         stream_fail(worker, stream, status, reason);
         return;
     }
-    stream->retries_count = (uint8_t)(stream->pick.tried_count - 1);
+    stream->retries_count = (uint8_t)(stream->request->pick.tried_count - 1);
     choose(stream, server);
     stream_enter(stream, STREAM_CONNECT);
     stream->back = stream->class == CLASS_TCP ? NULL : back_reuse(worker, stream);
@@ -69,7 +69,8 @@ void stream_on_connected(struct worker *worker, struct stream *stream)
 void stream_on_connect_failed(struct worker *worker, struct stream *stream, bool is_timeout)
 {
     atomic_store_explicit(&stream->server->was_refused, true, memory_order_relaxed);
-    if (stream->route == NULL) { /* it had its server once: there is no way back to the others */
+    if (stream->request->route ==
+        NULL) { /* it had its server once: there is no way back to the others */
         stream_fail(worker, stream, is_timeout ? 504 : 503,
                     is_timeout ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED);
         return;
@@ -86,7 +87,7 @@ bool stream_retry_reused(struct worker *worker, struct stream *stream)
 {
     if (!stream->back->was_reused ||
         (stream->flags & (STREAM_ANSWERED_SOME | STREAM_BODY_SENT | STREAM_RETRIED_REUSE)) != 0 ||
-        !stream_has(stream, STREAM_IDEMPOTENT) || stream->head.size == 0)
+        !stream_has(stream, STREAM_IDEMPOTENT) || stream->request->head.size == 0)
         return false;
     struct back *back = stream->back;
     stream->back = NULL;

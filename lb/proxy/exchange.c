@@ -17,7 +17,7 @@ static enum body_outcome body_step(struct direction *direction, const char *data
     size_t run;
 
     *used = 0;
-    switch (direction->body) {
+    switch ((enum http1_body)direction->body) {
     case HTTP1_BODY_NONE:
         return BODY_DONE;
     case HTTP1_BODY_UNTIL_CLOSE:
@@ -36,7 +36,7 @@ static enum body_outcome body_step(struct direction *direction, const char *data
     }
     for (;;) {
         enum http1_chunk chunk =
-            http1_chunked_step(&direction->as.chunked, data + *used, size - *used, &run, &why);
+            http1_chunked_step(direction->as.chunked, data + *used, size - *used, &run, &why);
         if (chunk == HTTP1_CHUNK_DATA && events != NULL)
             http1_events_step(events, data + *used, run, false);
         if (chunk == HTTP1_CHUNK_BAD)
@@ -61,7 +61,7 @@ static enum body_outcome body_strip(struct direction *direction, struct piece *i
     *used = *content = 0;
     for (;;) {
         enum http1_chunk chunk =
-            http1_chunked_step(&direction->as.chunked, bytes + *used, in->size - *used, &run, &why);
+            http1_chunked_step(direction->as.chunked, bytes + *used, in->size - *used, &run, &why);
         if (chunk == HTTP1_CHUNK_BAD)
             return BODY_BAD;
         if (chunk == HTTP1_CHUNK_DATA) {
@@ -132,7 +132,7 @@ static void on_bad_body(struct worker *worker, struct stream *stream)
 /* A reference of its own for this try; heap memory goes into a buffer again. */
 static struct piece head_for_sending(struct worker *worker, struct stream *stream)
 {
-    struct piece head = stream->head;
+    struct piece head = stream->request->head;
 
     if (!stream_has(stream, STREAM_HEAD_ON_HEAP)) {
         uring_buffer_ref(worker->loop.uring, head.buffer);
@@ -142,7 +142,7 @@ static struct piece head_for_sending(struct worker *worker, struct stream *strea
     if (head.buffer == URING_NO_BUFFER)
         return (struct piece){.buffer = URING_NO_BUFFER};
     char *place = uring_buffer_base(worker->loop.uring, head.buffer);
-    memcpy(place, stream->head.data, stream->head.size);
+    memcpy(place, stream->request->head.data, stream->request->head.size);
     head.data = place;
     return head;
 }
@@ -233,7 +233,7 @@ static void read_client(struct worker *worker, struct stream *stream)
     struct conn *front = &stream->session->conn;
 
     if (stream_has(stream, STREAM_UP_DONE) || stream_has(stream, STREAM_SERVER_DEAF))
-        conn_want(&worker->loop, front, 0); /* the next request, or the end */
+        stream_hear_client(worker, stream);
     else if (stream_may_read(worker, front, &stream->back->conn))
         stream_want(worker, front, &stream->session->since_ms);
 }
@@ -307,7 +307,7 @@ static void on_switching(struct worker *worker, struct stream *stream,
         on_bad_response(worker, stream, "101 without being asked");
         return;
     }
-    ws_accept(accept, (struct lp_slice){stream->request_key, WS_KEY_SIZE});
+    ws_accept(accept, (struct lp_slice){stream->request->key, WS_KEY_SIZE});
     if (!response->is_websocket ||
         !lp_slice_equal(response->websocket_accept, (struct lp_slice){accept, sizeof(accept)})) {
         on_bad_response(worker, stream,
@@ -328,22 +328,16 @@ static void on_switching(struct worker *worker, struct stream *stream,
 
 static void begin_body(struct stream *stream, const struct http1_response *response)
 {
-    struct direction *down = &stream->down;
-
-    down->body = response->body;
-    down->bytes = 0;
-    if (response->body == HTTP1_BODY_LENGTH)
-        down->as.left = response->body_size;
-    else if (response->body == HTTP1_BODY_CHUNKED)
-        http1_chunked_init(&down->as.chunked);
-    else if (response->body == HTTP1_BODY_NONE)
+    direction_begin_body(&stream->down, response->body, response->body_size,
+                         &stream->request->down);
+    if (response->body == HTTP1_BODY_NONE)
         stream->flags |= STREAM_DOWN_DONE;
-    http1_events_init(&stream->events);
+    http1_events_init(&stream->request->events);
 }
 
 static struct http1_events *events_of(struct stream *stream)
 {
-    return stream->class == CLASS_SSE ? &stream->events : NULL;
+    return stream->class == CLASS_SSE ? &stream->request->events : NULL;
 }
 
 static void on_final_head(struct worker *worker, struct stream *stream,
@@ -362,7 +356,7 @@ static void on_final_head(struct worker *worker, struct stream *stream,
     stream->response_ms = (uint32_t)(worker->loop.now_ms - stream->began_ms);
     stream->flags |= STREAM_RESPONSE_BEGUN | (strips ? STREAM_STRIP_CHUNKS : 0u) |
                      (response->wants_keep_alive ? STREAM_SERVER_KEEPS : 0u);
-    stream->keep_alive_seconds = response->keep_alive_seconds;
+    stream->request->keep_alive_seconds = response->keep_alive_seconds;
     begin_body(stream, response);
     if (stream->class == CLASS_WEBSOCKET) {
         /* Refused: an ordinary response. Many servers hand an upgrade request's socket over before
@@ -396,7 +390,7 @@ static void on_final_head(struct worker *worker, struct stream *stream,
 /* Closed, before a whole head. */
 static void on_no_answer(struct worker *worker, struct stream *stream)
 {
-    if (stream->back->conn.io->in.size == 0 && stream->partial == NULL &&
+    if (stream->back->conn.io->in.size == 0 && stream->request->partial == NULL &&
         stream_retry_reused(worker, stream))
         return;
     stream_fail(worker, stream, 502, END_SERVER_CLOSED);
@@ -417,17 +411,22 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
                 on_no_answer(worker, stream);
                 return false;
             }
-            conn_want(&worker->loop, back,
-                      stream->partial == NULL ? 0 : LP_BUF_SMALL_BYTES - stream->partial->size);
+            if (stream->request->partial == NULL)
+                conn_want_messages(&worker->loop, back);
+            else
+                conn_want(&worker->loop, back, LP_BUF_SMALL_BYTES - stream->request->partial->size);
             return true;
         }
         stream->flags |= STREAM_ANSWERED_SOME;
         if (!conn_can_send(&stream->session->conn))
             return true; /* earlier interim heads are still leaving */
-        if (stream->partial != NULL) {
-            partial_load(stream->partial, head);
-            partial_join(&worker->loop, stream->partial, back);
-            partial_free(&stream->partial);
+        if (stream->request->partial != NULL) {
+            partial_load(stream->request->partial, head);
+            if (!partial_join(&worker->loop, stream->request->partial, back)) {
+                stream_fail(worker, stream, 503, END_OUT_OF_BUFFERS);
+                return false;
+            }
+            partial_free(&stream->request->partial);
         } else {
             http1_head_init(head);
         }
@@ -435,7 +434,7 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
             http1_parse_response(head, back->io->in.data, back->io->in.size, LP_HEAD_BYTES_MAX,
                                  config->limits.headers, &why);
         if (outcome == HTTP1_MORE) {
-            if (!partial_save(&stream->partial, head,
+            if (!partial_save(&stream->request->partial, head,
                               (struct lp_slice){back->io->in.data, back->io->in.size})) {
                 stream_fail(worker, stream, 503, END_OUT_OF_BUFFERS);
                 return false;
@@ -445,7 +444,7 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
         }
         if (outcome != HTTP1_DONE ||
             !http1_read_response(&response, head, back->io->in.data,
-                                 (enum http1_method)stream->method, &why)) {
+                                 (enum http1_method)stream->request->method, &why)) {
             on_bad_response(worker, stream, why);
             return false;
         }
@@ -537,7 +536,7 @@ static void let_go_of_server(struct worker *worker, struct stream *stream)
                     !stream_has(stream, STREAM_SERVER_DEAF);
 
     stream->back = NULL;
-    back_release(worker, back, may_keep, stream->keep_alive_seconds);
+    back_release(worker, back, may_keep, stream->request->keep_alive_seconds);
 }
 
 static void finish(struct worker *worker, struct stream *stream)
@@ -545,7 +544,8 @@ static void finish(struct worker *worker, struct stream *stream)
     bool keeps = stream_has(stream, STREAM_CLIENT_KEEPS) && stream_has(stream, STREAM_UP_DONE);
     enum end_reason reason =
         stream->closing == CLOSING_NONE ? END_DONE : (enum end_reason)stream->closing_reason;
-    stream_end(worker, stream, reason, keeps ? FRONT_KEEP : FRONT_POLITE);
+    bool is_last = stream_has(stream, STREAM_CLIENT_CLOSES) && stream_has(stream, STREAM_UP_DONE);
+    stream_end(worker, stream, reason, keeps ? FRONT_KEEP : is_last ? FRONT_CLOSE : FRONT_POLITE);
 }
 
 void exchange_step(struct worker *worker, struct stream *stream)

@@ -8,6 +8,18 @@
 
 #define ID_FIELD "\r\nX-Request-ID: "
 
+/* A head in few bytes: its parts stand in `text`, one behind the other. */
+struct log_note {
+    uint16_t target_size;
+    uint8_t method_size, host_size, id_size;
+    char text[];
+};
+
+/* What log lines show of a head. */
+struct shown {
+    struct lp_slice method, target, host, id;
+};
+
 static struct lp_slice until(struct lp_slice text, const char *end, size_t end_size)
 {
     const char *found = text.size == 0 ? NULL : memmem(text.data, text.size, end, end_size);
@@ -30,54 +42,81 @@ static struct lp_slice find_id(struct lp_slice head)
     return until(behind(head, at), "\r\n", 2);
 }
 
-/* A line of the head, without its end; "" behind the last one. */
-static struct lp_slice line_at(struct lp_slice text)
-{
-    return until(text, "\r\n", 2);
-}
-
-bool log_keep_note(struct piece *note, const struct piece *head)
-{
-    struct lp_slice text = {head->data, head->size};
-    struct lp_slice request_line = line_at(text), host_line = {NULL, 0};
-    struct lp_slice id = find_id(text);
-
-    if (request_line.size < text.size)
-        host_line = line_at(behind(text, request_line.size + 2));
-    size_t size = request_line.size + 2 + host_line.size + sizeof(ID_FIELD) - 1 + id.size;
-    char *memory = lp_try_alloc(size), *at = memory;
-    if (memory == NULL)
-        return false;
-    at = mempcpy(at, request_line.data, request_line.size);
-    at = mempcpy(at, "\r\n", 2);
-    at = host_line.size > 0 ? mempcpy(at, host_line.data, host_line.size) : at;
-    at = mempcpy(at, ID_FIELD, sizeof(ID_FIELD) - 1);
-    if (id.size > 0)
-        memcpy(at, id.data, id.size);
-    *note = (struct piece){memory, (uint32_t)size, URING_NO_BUFFER};
-    return true;
-}
-
 /* The kept head begins with "METHOD TARGET HTTP/1.1\r\nHost: NAME\r\n". */
-static void read_head(struct access_line *line, const struct piece *head)
+static struct shown show_head(const struct piece *head)
 {
     struct lp_slice text = {head->data, head->size};
+    struct shown shown = {.id = find_id(text), .method = until(text, " ", 1)};
 
-    line->id = find_id(text);
-    line->method = until(text, " ", 1);
-    if (line->method.size == text.size)
-        return;
-    text = behind(text, line->method.size + 1);
+    if (shown.method.size == text.size)
+        return shown;
+    text = behind(text, shown.method.size + 1);
     struct lp_slice request_line = until(text, "\r\n", 2);
-    struct lp_slice target = until(request_line, " ", 1);
-    line->path = until(target, "?", 1);
-    if (line->path.size < target.size)
-        line->query = behind(target, line->path.size + 1);
+    shown.target = until(request_line, " ", 1);
     if (request_line.size == text.size)
-        return;
+        return shown;
     text = behind(text, request_line.size + 2);
     if (text.size > 6 && memcmp(text.data, "Host: ", 6) == 0)
-        line->host = until(behind(text, 6), "\r\n", 2);
+        shown.host = until(behind(text, 6), "\r\n", 2);
+    return shown;
+}
+
+static struct shown show_note(const struct log_note *note)
+{
+    struct shown shown = {.method = {note->text, note->method_size}};
+
+    shown.target = (struct lp_slice){shown.method.data + note->method_size, note->target_size};
+    shown.host = (struct lp_slice){shown.target.data + note->target_size, note->host_size};
+    shown.id = (struct lp_slice){shown.host.data + note->host_size, note->id_size};
+    return shown;
+}
+
+static void shorten(struct lp_slice *text, size_t size_max)
+{
+    if (text->size > size_max)
+        text->size = size_max;
+}
+
+static char *append(char *at, struct lp_slice text)
+{
+    return text.size == 0 ? at : mempcpy(at, text.data, text.size);
+}
+
+struct log_note *log_note_create(const struct piece *head)
+{
+    struct shown shown = show_head(head);
+
+    /* A method is a word that we know, an id at most 128 bytes, a host name at most 253. */
+    shorten(&shown.method, UINT8_MAX);
+    shorten(&shown.host, UINT8_MAX);
+    shorten(&shown.id, UINT8_MAX);
+    shorten(&shown.target, UINT16_MAX);
+    struct log_note *note = lp_try_alloc(sizeof(*note) + shown.method.size + shown.target.size +
+                                         shown.host.size + shown.id.size);
+    if (note == NULL)
+        return NULL;
+    *note = (struct log_note){.target_size = (uint16_t)shown.target.size,
+                              .method_size = (uint8_t)shown.method.size,
+                              .host_size = (uint8_t)shown.host.size,
+                              .id_size = (uint8_t)shown.id.size};
+    append(append(append(append(note->text, shown.method), shown.target), shown.host), shown.id);
+    return note;
+}
+
+static void read_head(struct access_line *line, const struct stream *stream)
+{
+    struct shown shown = {0};
+
+    if (stream->note != NULL)
+        shown = show_note(stream->note);
+    else if (stream->request != NULL)
+        shown = show_head(&stream->request->head);
+    line->method = shown.method;
+    line->host = shown.host;
+    line->id = shown.id;
+    line->path = until(shown.target, "?", 1);
+    if (line->path.size < shown.target.size)
+        line->query = behind(shown.target, line->path.size + 1);
 }
 
 static void read_places(struct access_line *line, const struct stream *stream)
@@ -86,8 +125,8 @@ static void read_places(struct access_line *line, const struct stream *stream)
     if (stream->server != NULL) {
         line->server = lp_slice_of(stream->server->name);
         line->pool = lp_slice_of(stream->server->pool->name);
-    } else if (stream->route != NULL) {
-        line->pool = stream->route->pool->config->name;
+    } else if (stream->request != NULL && stream->request->route != NULL) {
+        line->pool = stream->request->route->pool->config->name;
     }
 }
 
@@ -165,13 +204,13 @@ void stream_log(struct worker *worker, const struct stream *stream, bool is_star
     line.connect_ms = stream->connect_ms;
     line.response_ms = stream->response_ms;
     line.retries = stream->retries_count;
-    read_head(&line, &stream->head);
+    read_head(&line, stream);
     read_places(&line, stream);
     if (!is_start) {
         uint64_t age_ms = worker->loop.now_ms - stream->began_ms;
         line.end = end_word((enum end_reason)stream->end_reason);
-        line.ended_by = stream->end_reason == END_DONE && stream->first_to_end != NULL
-                            ? stream->first_to_end
+        line.ended_by = stream->end_reason == END_DONE && stream->first_to_end != SIDE_NONE
+                            ? (stream->first_to_end == SIDE_CLIENT ? "client" : "server")
                             : end_whose((enum end_reason)stream->end_reason);
         line.bytes_in = stream->up.bytes;
         line.bytes_out = stream->down.bytes;

@@ -39,13 +39,29 @@ void partial_free(struct partial **partial)
     *partial = NULL;
 }
 
-void partial_join(struct loop *loop, const struct partial *partial, struct conn *conn)
+/* A receive for the rest of a head was limited so that both fit its buffer. Small messages are not:
+ * those move to a buffer with room for both. */
+bool partial_join(struct loop *loop, const struct partial *partial, struct conn *conn)
 {
-    char *start = uring_buffer_base(loop->uring, conn->io->in.buffer) + LP_HEADROOM_BYTES;
+    struct uring *uring = loop->uring;
+    struct piece *in = &conn->io->in;
+    uint32_t size = partial->size + in->size;
+    char *start = uring_buffer_base(uring, in->buffer) + LP_HEADROOM_BYTES;
 
-    LP_ASSERT(conn->io->in.data == start &&
-              partial->size + conn->io->in.size <= LP_BUF_SMALL_BYTES);
-    memmove(start + partial->size, start, conn->io->in.size);
+    LP_ASSERT(in->data == start);
+    if (size <= uring_buffer_size(in->buffer)) {
+        memmove(start + partial->size, start, in->size);
+    } else {
+        uint32_t buffer =
+            size <= LP_BUF_SMALL_BYTES ? uring_buffer_take(uring) : uring_buffer_take_large(uring);
+        if (buffer == URING_NO_BUFFER)
+            return false;
+        start = uring_buffer_base(uring, buffer) + LP_HEADROOM_BYTES;
+        memcpy(start + partial->size, in->data, in->size);
+        piece_drop(loop, in);
+        *in = (struct piece){start, size, buffer};
+    }
     memcpy(start, partial->bytes, partial->size);
-    conn->io->in.size += partial->size;
+    in->size = size;
+    return true;
 }

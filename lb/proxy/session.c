@@ -124,8 +124,10 @@ static void wait_for_bytes(struct worker *worker, struct session *session)
     conn_set_timer(&worker->loop, &session->conn, worker->loop.now_ms + wait_ms);
     if (session->close_at_ms != 0 && session->partial == NULL)
         conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
-    conn_want(&worker->loop, &session->conn,
-              session->partial == NULL ? 0 : LP_BUF_SMALL_BYTES - session->partial->size);
+    if (session->partial == NULL)
+        conn_want_messages(&worker->loop, &session->conn);
+    else
+        conn_want(&worker->loop, &session->conn, LP_BUF_SMALL_BYTES - session->partial->size);
 }
 
 static void keep_partial(struct worker *worker, struct session *session)
@@ -152,7 +154,10 @@ static void read_head(struct worker *worker, struct session *session)
 
     if (session->partial != NULL) {
         partial_load(session->partial, head);
-        partial_join(&worker->loop, session->partial, conn);
+        if (!partial_join(&worker->loop, session->partial, conn)) {
+            conn_abort(&worker->loop, conn);
+            return;
+        }
     } else {
         http1_head_init(head);
     }

@@ -45,8 +45,8 @@ void session_next(struct worker *worker, struct session *session);
 bool partial_save(struct partial **partial, const struct http1_head *head, struct lp_slice bytes);
 void partial_load(const struct partial *partial, struct http1_head *head);
 void partial_free(struct partial **partial);
-/* conn->in begins with the partial's bytes afterwards; the receive was limited so that they fit. */
-void partial_join(struct loop *loop, const struct partial *partial, struct conn *conn);
+/* What was received begins with the partial's bytes afterwards. False: buffers are out. */
+bool partial_join(struct loop *loop, const struct partial *partial, struct conn *conn);
 
 /* It became a tunnel, or ends: nothing on it will need a route any more. */
 void session_stop_requesting(struct worker *worker, struct session *session);

@@ -23,7 +23,7 @@ static const uint32_t stream_next[STREAM_STATE_COUNT] = {
 };
 /* clang-format on */
 
-#define SHRINK_AFTER_MS 100u
+#define SHRINK_AFTER_MS 100u /* a request that takes longer is a waiting one */
 
 void stream_enter(struct stream *stream, enum stream_state next)
 {
@@ -35,20 +35,25 @@ void stream_enter(struct stream *stream, enum stream_state next)
 
 static struct stream *begin(struct worker *worker, struct session *session, enum stream_class class)
 {
-    struct lp_pool_name name;
+    struct lp_pool_name name, request_name;
     struct stream *stream = lp_pool_get(&worker->streams, &name);
+    struct request *request = stream == NULL ? NULL : lp_pool_get(&worker->requests, &request_name);
 
-    if (stream == NULL) {
+    if (request == NULL) {
+        if (stream != NULL)
+            lp_pool_put(&worker->streams, name.slot);
         conn_abort(&worker->loop, &session->conn);
         return NULL;
     }
-    stream->name = name;
+    stream->slot = name.slot;
+    stream->request = request;
+    request->slot = request_name.slot;
     stream->session = session;
     stream->class = (uint8_t) class;
-    stream->listener = session->acceptor->listener;
-    stream->snapshot = worker_use_snapshot(session->acceptor->kept != NULL ? session->acceptor->kept
-                                                                           : worker->snapshot);
-    stream->head.buffer = URING_NO_BUFFER;
+    stream->request->listener = session->acceptor->listener;
+    stream->request->snapshot = worker_use_snapshot(
+        session->acceptor->kept != NULL ? session->acceptor->kept : worker->snapshot);
+    stream->request->head.buffer = URING_NO_BUFFER;
     stream->began_ms = worker->loop.now_ms;
     stream->connect_ms = stream->response_ms = UINT32_MAX;
     stream->end_reason = END_DONE;
@@ -66,13 +71,13 @@ static void keep_request_line(struct stream *stream, struct lp_slice line)
     if (memory == NULL)
         return;
     memcpy(memory, line.data, line.size);
-    stream->head = (struct piece){memory, (uint32_t)line.size, URING_NO_BUFFER};
+    stream->request->head = (struct piece){memory, (uint32_t)line.size, URING_NO_BUFFER};
     stream->flags |= STREAM_HEAD_ON_HEAP;
 }
 
 static void answer(struct worker *worker, struct stream *stream, int status, enum end_reason reason)
 {
-    stream->answer_status = (uint16_t)status;
+    stream->request->answer_status = (uint16_t)status;
     stream->end_reason = (uint8_t)reason;
     stream_enter(stream, STREAM_ANSWER);
     answer_send(worker, stream);
@@ -106,16 +111,6 @@ static void refuse_meaning(struct worker *worker, struct stream *stream, int sta
     answer(worker, stream, status, reason);
 }
 
-static void direction_init(struct direction *direction, enum http1_body body, uint64_t size)
-{
-    direction->body = body;
-    direction->bytes = 0;
-    if (body == HTTP1_BODY_LENGTH)
-        direction->as.left = size;
-    else if (body == HTTP1_BODY_CHUNKED)
-        http1_chunked_init(&direction->as.chunked);
-}
-
 static struct lp_slice request_id(struct worker *worker, const char *bytes, char made[32])
 {
     const struct http1_field *given = http1_find(&worker->request_head, HTTP1_X_REQUEST_ID);
@@ -136,7 +131,7 @@ static bool write_head(struct worker *worker, struct stream *stream,
                        const struct http1_request *request, const struct lp_ip *client_ip)
 {
     const struct session *session = stream->session;
-    const struct lp_cfg_listener *listener = stream->listener->config;
+    const struct lp_cfg_listener *listener = stream->request->listener->config;
     char peer[LP_ADDR_TEXT_MAX], client[LP_ADDR_TEXT_MAX], made_id[32];
     struct conn *conn = &stream->session->conn;
     bool is_trusted = false;
@@ -152,8 +147,8 @@ static bool write_head(struct worker *worker, struct stream *stream,
                                       &worker->request_head, conn->io->in.data, request, &forward);
     if (size == 0)
         return false;
-    stream->head = place_head(worker, conn, worker->request_head.size, size);
-    if (stream->head.size == 0)
+    stream->request->head = place_head(worker, conn, worker->request_head.size, size);
+    if (stream->request->head.size == 0)
         return false;
     lp_list_push_back(&worker->waiting, &stream->link);
     if (!lp_timer_is_set(&worker->shrink_timer.timer))
@@ -165,7 +160,7 @@ static uint64_t key_hash(const struct worker *worker, const struct stream *strea
                          const struct http1_request *request, const struct lp_ip *client_ip,
                          struct lp_slice path)
 {
-    const struct lp_cfg_pool *pool = stream->route->pool->config;
+    const struct lp_cfg_pool *pool = stream->request->route->pool->config;
     const struct http1_head *head = &worker->request_head;
     const char *bytes = stream->session->conn.io->in.data;
     struct lp_slice key = {NULL, 0};
@@ -208,19 +203,18 @@ static uint64_t key_hash(const struct worker *worker, const struct stream *strea
 static void note_request(struct stream *stream, const struct http1_head *head,
                          const struct http1_request *request)
 {
-    stream->method = (uint8_t)request->method;
-    direction_init(&stream->up, request->body, request->body_size);
+    stream->request->method = (uint8_t)request->method;
+    direction_begin_body(&stream->up, request->body, request->body_size, &stream->request->up);
     if (request->body == HTTP1_BODY_NONE)
         stream->flags |= STREAM_UP_DONE;
-    if (request->wants_keep_alive)
-        stream->flags |= STREAM_CLIENT_KEEPS;
+    stream->flags |= request->wants_keep_alive ? STREAM_CLIENT_KEEPS : STREAM_CLIENT_CLOSES;
     if (request->is_idempotent)
         stream->flags |= STREAM_IDEMPOTENT;
     if (head->minor == 0)
         stream->flags |= STREAM_HTTP10;
     if (request->upgrade == HTTP1_UPGRADE_WEBSOCKET) {
         stream->class = CLASS_WEBSOCKET;
-        memcpy(stream->request_key, request->websocket_key.data, WS_KEY_SIZE);
+        memcpy(stream->request->key, request->websocket_key.data, WS_KEY_SIZE);
     }
 }
 
@@ -249,21 +243,21 @@ void stream_begin_request(struct worker *worker, struct session *session)
     }
     note_request(stream, head, &request);
     struct lp_slice path = {worker->path, path_size};
-    stream->route = snapshot_route(stream->listener, request.authority, path,
-                                   request.upgrade == HTTP1_UPGRADE_WEBSOCKET);
-    const struct lp_cfg_listener *listener = stream->listener->config;
+    stream->request->route = snapshot_route(stream->request->listener, request.authority, path,
+                                            request.upgrade == HTTP1_UPGRADE_WEBSOCKET);
+    const struct lp_cfg_listener *listener = stream->request->listener->config;
     struct lp_ip client_ip = http1_client_ip(&session->ip, head, bytes, listener->trusted_proxies,
                                              listener->trusted_proxies_count);
-    if (stream->route != NULL) {
-        stream->policy = stream->route->policy;
-        stream->pick.key_hash = key_hash(worker, stream, &request, &client_ip, path);
+    if (stream->request->route != NULL) {
+        stream->policy = stream->request->route->policy;
+        stream->request->pick.key_hash = key_hash(worker, stream, &request, &client_ip, path);
     }
     if (!write_head(worker, stream, &request, &client_ip)) {
         stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS; /* the head still lies unread */
         stream_fail(worker, stream, 431, END_HEAD_TOO_LARGE);
         return;
     }
-    if (stream->route == NULL)
+    if (stream->request->route == NULL)
         stream_fail(worker, stream, 404, END_NO_ROUTE);
     else if (request.body == HTTP1_BODY_LENGTH &&
              request.body_size > worker_config(worker)->limits.body)
@@ -278,9 +272,10 @@ void stream_begin_tcp(struct worker *worker, struct session *session)
 
     if (stream == NULL)
         return;
-    stream->route = &stream->listener->routes[0];
-    stream->policy = stream->route->policy;
-    stream->pick.key_hash = key_hash(worker, stream, NULL, &session->ip, (struct lp_slice){0});
+    stream->request->route = &stream->request->listener->routes[0];
+    stream->policy = stream->request->route->policy;
+    stream->request->pick.key_hash =
+        key_hash(worker, stream, NULL, &session->ip, (struct lp_slice){0});
     stream->flags |= STREAM_UP_DONE;
     stream_connect(worker, stream);
 }
@@ -290,26 +285,37 @@ void stream_begin_tcp(struct worker *worker, struct session *session)
 void stream_drop_head(struct worker *worker, struct stream *stream)
 {
     if (stream_has(stream, STREAM_HEAD_ON_HEAP)) {
-        char *memory = (char *)(uintptr_t)stream->head.data;
+        char *memory = (char *)(uintptr_t)stream->request->head.data;
         lp_free(memory);
         stream->flags &= ~(uint32_t)STREAM_HEAD_ON_HEAP;
-        stream->head = (struct piece){.buffer = URING_NO_BUFFER};
-    } else if (stream->head.size > 0) {
-        piece_drop(&worker->loop, &stream->head);
+        stream->request->head = (struct piece){.buffer = URING_NO_BUFFER};
+    } else if (stream->request->head.size > 0) {
+        piece_drop(&worker->loop, &stream->request->head);
     }
 }
 
 static void move_head_to_heap(struct worker *worker, struct stream *stream)
 {
-    struct piece head = stream->head;
+    struct piece head = stream->request->head;
     char *memory = lp_try_alloc(head.size);
 
     if (memory == NULL)
         return;
     memcpy(memory, head.data, head.size);
     stream_drop_head(worker, stream);
-    stream->head = (struct piece){memory, head.size, URING_NO_BUFFER};
+    stream->request->head = (struct piece){memory, head.size, URING_NO_BUFFER};
     stream->flags |= STREAM_HEAD_ON_HEAP;
+}
+
+/* Of a client that closes behind this request nothing is expected, so most often a receive would be
+ * armed for nothing. Only when the answer takes its time it matters that a client leaves. */
+void stream_hear_client(struct worker *worker, struct stream *stream)
+{
+    bool is_young = worker->loop.now_ms - stream->began_ms < SHRINK_AFTER_MS;
+
+    if (stream->class == CLASS_HTTP && stream_has(stream, STREAM_CLIENT_CLOSES) && is_young)
+        return;
+    conn_want_messages(&worker->loop, &stream->session->conn);
 }
 
 /* Heads whose answer takes its time move out of their 16 KiB buffers. */
@@ -328,19 +334,32 @@ void streams_shrink(struct loop *loop, struct loop_timer *timer)
         move_head_to_heap(worker, stream);
         if (stream->state == STREAM_EXCHANGE)
             stream_drop_snapshot(worker, stream);
+        if (stream_has(stream, STREAM_UP_DONE))
+            stream_hear_client(worker, stream);
     }
 }
 
 void stream_drop_snapshot(struct worker *worker, struct stream *stream)
 {
-    if (stream->snapshot != NULL)
-        worker_drop_snapshot(worker, stream->snapshot);
-    stream->snapshot = NULL;
-    stream->route = NULL;
-    stream->listener = NULL;
+    if (stream->request->snapshot != NULL)
+        worker_drop_snapshot(worker, stream->request->snapshot);
+    stream->request->snapshot = NULL;
+    stream->request->route = NULL;
+    stream->request->listener = NULL;
 }
 
 /* --- end --- */
+
+static void drop_request(struct worker *worker, struct stream *stream)
+{
+    if (stream->request == NULL)
+        return;
+    stream_drop_head(worker, stream);
+    partial_free(&stream->request->partial);
+    stream_drop_snapshot(worker, stream);
+    lp_pool_put(&worker->requests, stream->request->slot);
+    stream->request = NULL;
+}
 
 /* The last use of the server, its pool and policy: the control thread may free them now. */
 static void leave_server(struct stream *stream)
@@ -365,6 +384,10 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
         session_request_again(session);
         session_next(worker, session);
         return;
+    case FRONT_CLOSE:
+        if (conn_close(loop, &session->conn))
+            return;
+        /* fall through */
     case FRONT_POLITE:
         conn_end_politely(
             loop, &session->conn,
@@ -401,11 +424,10 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
         else
             back_release(worker, back, false, 0);
     }
-    stream_drop_head(worker, stream);
-    partial_free(&stream->partial);
+    drop_request(worker, stream);
+    lp_free(stream->note);
     lp_list_remove(&stream->link);
     lp_list_push_back(&worker->ended_streams, &stream->link);
-    stream_drop_snapshot(worker, stream);
     end_front(worker, stream, fate);
     leave_server(stream);
 }
@@ -431,7 +453,7 @@ void streams_after_batch(struct worker *worker)
     while (!lp_list_is_empty(&worker->ended_streams)) {
         struct stream *stream = lp_container_of(worker->ended_streams.next, struct stream, link);
         lp_list_remove(&stream->link);
-        lp_pool_put(&worker->streams, stream->name.slot);
+        lp_pool_put(&worker->streams, stream->slot);
     }
 }
 
@@ -508,28 +530,22 @@ void stream_send(struct worker *worker, struct stream *stream, struct conn *to, 
                    worker->loop.now_ms + policy_ms(&stream->policy->stalled_ms) / 4 + 1);
 }
 
-/* Of the head only what the last log line says is kept. */
-static void keep_note(struct worker *worker, struct stream *stream)
-{
-    struct piece note = {.buffer = URING_NO_BUFFER};
-
-    if (stream->head.size == 0)
-        return;
-    bool is_kept = log_keep_note(&note, &stream->head);
-    stream_drop_head(worker, stream);
-    stream->head = note;
-    if (is_kept)
-        stream->flags |= STREAM_HEAD_ON_HEAP;
-}
-
 void stream_become_long_lived(struct worker *worker, struct stream *stream)
 {
     stream->flags |= STREAM_LONG_LIVED;
     stream_log(worker, stream, true);
     lp_list_remove(&stream->link);
     lp_list_push_back(&stream->server->cells[worker->index].tunnels, &stream->link);
-    keep_note(worker, stream);
-    stream_drop_snapshot(worker, stream);
+    if (stream->request->head.size > 0)
+        stream->note = log_note_create(&stream->request->head);
+    if (stream->state == STREAM_TUNNEL) {
+        drop_request(worker, stream);
+    } else {
+        stream_drop_head(worker, stream);
+        stream_drop_snapshot(worker, stream);
+        if (stream_has(stream, STREAM_UP_DONE))
+            stream_hear_client(worker, stream);
+    }
     session_stop_requesting(worker, stream->session);
     closing_plan(worker, stream);
 }

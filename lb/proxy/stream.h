@@ -11,6 +11,7 @@
 #include "lb/ws/ws.h"
 
 struct back;
+struct log_note;
 
 /* clang-format off */
 enum stream_state {
@@ -28,10 +29,13 @@ enum stream_class { CLASS_HTTP, CLASS_WEBSOCKET, CLASS_SSE, CLASS_TCP };
 /* What happens to the client connection when the stream ends. */
 enum front_fate {
     FRONT_KEEP,   /* next request, unless a drain or the client says otherwise       */
+    FRONT_CLOSE,  /* it has promised to say no more: our FIN, and no wait for theirs  */
     FRONT_POLITE, /* our FIN, then discard until theirs                              */
     FRONT_ABORT,  /* nobody is there any more, or we may not wait                    */
     FRONT_RESET,  /* an answer is cut short: it must not look complete               */
 };
+
+enum side { SIDE_NONE, SIDE_CLIENT, SIDE_SERVER };
 
 /* A planned end of a long-lived stream (drain, server removed). */
 enum closing {
@@ -54,54 +58,78 @@ enum {
     STREAM_STRIP_CHUNKS = 1u << 8,    /* the client speaks HTTP/1.0                      */
     STREAM_COUNTED = 1u << 9,         /* in server->active_count                         */
     STREAM_LONG_LIVED = 1u << 10,     /* tunnel or event stream: in the server's cell    */
+    STREAM_CLIENT_CLOSES = 1u << 11,  /* the client said so: no request follows this one */
     STREAM_HTTP10 = 1u << 12,
     STREAM_RETRIED_REUSE = 1u << 13,  /* a dead idle connection was replaced once        */
     STREAM_SERVER_DEAF = 1u << 14,    /* a send failed: only what it still says counts   */
-    STREAM_HEAD_ON_HEAP = 1u << 15,   /* st->head is heap memory, not a buffer           */
+    STREAM_HEAD_ON_HEAP = 1u << 15,   /* request->head is heap memory, not a buffer      */
 };
 /* clang-format on */
 
 /* One direction's body or frames. */
 struct direction {
-    uint64_t bytes; /* of the body, or of the tunnel */
+    uint64_t bytes : 56; /* of the body, or of the tunnel */
+    uint64_t body : 8;   /* enum http1_body */
     union {
-        uint64_t left; /* HTTP1_BODY_LENGTH */
-        struct http1_chunked chunked;
-        struct ws_tracker frames; /* tunnels of class websocket */
+        uint64_t left;                 /* HTTP1_BODY_LENGTH */
+        struct http1_chunked *chunked; /* of the request */
+        struct ws_tracker frames;      /* tunnels of class websocket */
     } as;
-    enum http1_body body;
+};
+
+/* What a stream needs as long as it speaks HTTP: a tunnel lets go of it. */
+struct request {
+    struct snapshot_ref *snapshot; /* NULL once long-lived, or 100 ms after its server was found */
+    const struct snap_listener *listener; /* of the snapshot */
+    const struct snap_route *route;       /* of the snapshot; NULL: none matched */
+    struct piece head;       /* as it goes to servers, kept for another try; size 0: not kept */
+    struct partial *partial; /* of the response head */
+    struct pick pick;
+    struct http1_chunked up, down;
+    struct http1_events events;
+    uint16_t answer_status;
+    uint8_t method;              /* enum http1_method */
+    uint32_t keep_alive_seconds; /* the server's; UINT32_MAX without */
+    char key[WS_KEY_SIZE];       /* the client's Sec-WebSocket-Key */
+    uint32_t slot;
 };
 
 struct stream {
     struct session *session;
-    struct back *back;             /* NULL: none now */
-    struct server *server;         /* NULL: none picked yet */
-    struct snapshot_ref *snapshot; /* NULL once long-lived, or 100 ms after its server was found */
-    const struct snap_listener *listener; /* of the snapshot */
-    const struct snap_route *route;       /* of the snapshot; NULL: none matched */
-    struct policy *policy;                /* set with the route */
-    struct lp_list link; /* worker->waiting, then the cell's tunnels, then ended_streams */
-    struct lp_pool_name name;
+    struct back *back;         /* NULL: none now */
+    struct server *server;     /* NULL: none picked yet */
+    struct policy *policy;     /* set with the route */
+    struct request *request;   /* NULL: a tunnel */
+    struct log_note *note;     /* of a long-lived one: what its last log line says of the head */
+    struct lp_list link;       /* worker->waiting, then the cell's tunnels, then ended_streams */
     struct direction up, down; /* client to server, server to client */
-    struct piece head;         /* the request head as it goes to servers, kept for another try */
-    struct http1_events events;
-    struct partial *partial; /* of the response head */
-    struct pick pick;
     uint64_t began_ms, close_at_ms;
     uint32_t connect_ms, response_ms;    /* after began_ms; UINT32_MAX: never */
     uint32_t half_closed_ms, closing_ms; /* low bits of the time when it happened */
     uint32_t flags;
-    uint32_t keep_alive_seconds; /* the server's; UINT32_MAX without */
-    uint16_t status, answer_status, close_code;
-    enum end_reason eof_reason : 8; /* of a tunnel: who said FIN first */
-    uint8_t state, class, end_reason, closing, closing_reason, method, retries_count;
-    const char *first_to_end; /* of a tunnel: the side whose Close or FIN came first; or NULL */
-    char request_key[WS_KEY_SIZE]; /* the client's Sec-WebSocket-Key */
+    uint32_t slot;
+    uint16_t status, close_code;
+    uint8_t state, class, end_reason, closing, closing_reason, retries_count;
+    uint8_t eof_reason;   /* of a tunnel: who said FIN first */
+    uint8_t first_to_end; /* of a tunnel: enum side whose Close or FIN came first */
 };
 
 static inline bool stream_has(const struct stream *stream, uint32_t flag)
 {
     return (stream->flags & flag) != 0;
+}
+
+static inline void direction_begin_body(struct direction *direction, enum http1_body body,
+                                        uint64_t size, struct http1_chunked *chunked)
+{
+    direction->body = body;
+    direction->bytes = 0;
+    if (body == HTTP1_BODY_LENGTH) {
+        direction->as.left = size;
+    } else if (body == HTTP1_BODY_CHUNKED) {
+        direction->as.chunked = chunked;
+        http1_chunked_init(chunked);
+    }
 }
 
 /* stream.c */
@@ -133,6 +161,8 @@ void stream_drop_head(struct worker *worker, struct stream *stream);
 void stream_drop_snapshot(struct worker *worker, struct stream *stream);
 /* May the next piece be read from `from` while `to` still sends? */
 bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to);
+/* The client has said all of its request: listens for the next one, or for its leaving. */
+void stream_hear_client(struct worker *worker, struct stream *stream);
 /* Asks for more of a body; its peer is waited for from now on, not from before it was held up. */
 void stream_want(struct worker *worker, struct conn *from, uint32_t *since_ms);
 /* Frees ended streams; moves kept heads that wait long to memory of their size. */
@@ -181,8 +211,9 @@ void closing_cancel_server(struct worker *worker, struct server *server);
 void closing_plan_process(struct worker *worker);
 
 /* log.c */
-/* What log lines show of a kept head, in heap memory of exactly that size. False: memory is out. */
-bool log_keep_note(struct piece *note, const struct piece *head);
+/* What log lines show of a kept head, in memory of exactly that size, for lp_free(). NULL: memory
+ * is out. */
+struct log_note *log_note_create(const struct piece *head);
 void stream_log(struct worker *worker, const struct stream *stream, bool is_start);
 
 #endif

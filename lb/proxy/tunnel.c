@@ -5,7 +5,8 @@
 void tunnel_begin(struct worker *worker, struct stream *stream)
 {
     stream_enter(stream, STREAM_TUNNEL);
-    stream->up.bytes = stream->down.bytes = 0;
+    stream->up.bytes = 0;
+    stream->down.bytes = 0;
     if (stream->class == CLASS_WEBSOCKET) {
         ws_tracker_init(&stream->up.as.frames, true);
         ws_tracker_init(&stream->down.as.frames, false);
@@ -40,9 +41,9 @@ static void forward(struct worker *worker, struct stream *stream, struct directi
         if (stream->class == CLASS_WEBSOCKET)
             size = (uint32_t)ws_tracker_step(&direction->as.frames, from->io->in.data, size,
                                              ends_at_boundary);
-        if (stream->class == CLASS_WEBSOCKET && stream->first_to_end == NULL &&
+        if (stream->class == CLASS_WEBSOCKET && stream->first_to_end == SIDE_NONE &&
             ws_tracker_has_close(&direction->as.frames))
-            stream->first_to_end = is_down ? "server" : "client";
+            stream->first_to_end = is_down ? SIDE_SERVER : SIDE_CLIENT;
         direction->bytes += size;
         if (size > 0)
             stream_send(worker, stream, to, conn_take(&worker->loop, from, size));
@@ -60,9 +61,9 @@ static void note_eof(struct worker *worker, struct stream *stream, enum end_reas
     stream->half_closed_ms = (uint32_t)worker->loop.now_ms | 1u; /* never 0 */
     bool was_closing = stream->class == CLASS_TCP || ws_tracker_has_close(&stream->up.as.frames) ||
                        ws_tracker_has_close(&stream->down.as.frames);
-    stream->eof_reason = was_closing ? END_DONE : who;
-    if (stream->first_to_end == NULL)
-        stream->first_to_end = end_whose(who);
+    stream->eof_reason = was_closing ? END_DONE : (uint8_t)who;
+    if (stream->first_to_end == SIDE_NONE)
+        stream->first_to_end = who == END_CLIENT_CLOSED ? SIDE_CLIENT : SIDE_SERVER;
     stream_arm_timers(worker, stream);
 }
 
@@ -112,5 +113,5 @@ void tunnel_step(struct worker *worker, struct stream *stream)
     follow(worker, stream, front, back, END_CLIENT_CLOSED);
     follow(worker, stream, back, front, END_SERVER_CLOSED);
     if (is_over(front, back))
-        stream_end(worker, stream, stream->eof_reason, FRONT_POLITE);
+        stream_end(worker, stream, (enum end_reason)stream->eof_reason, FRONT_POLITE);
 }

@@ -69,6 +69,7 @@ static void follow_snapshot(struct worker *worker)
     worker->snapshot = lp_alloc(sizeof(*worker->snapshot));
     *worker->snapshot = (struct snapshot_ref){.snapshot = newest, .users_count = 1};
     uring_set_memory_max(worker->loop.uring, worker->shared->memory_max / worker->workers_count);
+    worker->loop.may_multishot = newest->config->limits.stalled >= LP_MULTISHOT_BYTES;
     worker->logs_access = !lp_slice_equal(newest->config->log.access_to, LP_SLICE("off"));
     access_format_init(&worker->access, newest->config->log.access_format,
                        newest->config->log.query, newest->config->log.query_count);
@@ -202,6 +203,7 @@ static bool start(struct worker *worker)
     loop->after_batch = after_batch;
     loop->on_memory_full = on_memory_full;
     lp_pool_init(&worker->streams, sizeof(struct stream));
+    lp_pool_init(&worker->requests, sizeof(struct request));
     lp_list_init(&worker->acceptors);
     lp_list_init(&worker->ended_streams);
     lp_list_init(&worker->waiting);
@@ -224,6 +226,7 @@ static void stop(struct worker *worker)
         worker_drop_snapshot(worker, worker->snapshot);
     worker->snapshot = NULL;
     lp_pool_deinit(&worker->streams);
+    lp_pool_deinit(&worker->requests);
     worker->leftovers =
         (struct leftovers){.buffers_out = uring_buffers_out(loop->uring),
                            .ops_inflight = loop_ops_inflight(loop) - worker->wake.ops_inflight,

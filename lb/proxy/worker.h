@@ -69,7 +69,7 @@ struct worker {
     struct shared *shared;
     struct snapshot_ref *snapshot; /* the newest this worker has seen */
     struct lp_list acceptors;
-    struct lp_pool streams;
+    struct lp_pool streams, requests;
     struct lp_list ended_streams; /* freed after the batch */
     struct lp_list waiting;       /* streams whose request head lies in a buffer, oldest first */
     struct loop_timer shrink_timer;
