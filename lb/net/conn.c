@@ -374,6 +374,7 @@ void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
         return;
     conn->state = CONN_LINGERING;
     conn->linger = linger_ms;
+    conn->stalled_ms = stalled_ms;
     drop_received(loop, conn);
     if (conn->io->sending.size == 0)
         begin_discarding(loop, conn);
@@ -401,7 +402,10 @@ bool conn_close(struct loop *loop, struct conn *conn)
 
 void conn_on_timer(struct loop *loop, struct conn *conn)
 {
-    if (conn->state == CONN_LINGERING)
+    if (conn->state == CONN_LINGERING && conn->io->sending.size > 0 &&
+        conn_takes_bytes(loop, conn, conn->stalled_ms))
+        lp_timer_set(&loop->wheel, &conn->timer, loop->now_ms + conn->stalled_ms);
+    else if (conn->state == CONN_LINGERING)
         conn_abort(loop, conn);
     else if (conn->state != CONN_CLOSING)
         loop->ops[conn->space]->on_timer(loop, conn);

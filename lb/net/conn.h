@@ -68,6 +68,7 @@ struct conn {
     uint16_t flags;
     uint32_t send_started_ms; /* or its last progress; low 32 bits of loop->now_ms */
     uint32_t linger;          /* milliseconds, then bytes left to discard */
+    uint32_t stalled_ms;      /* of a polite end */
     uint16_t recv_limit;      /* of a starved limited receive */
     uint8_t messages_count;   /* small receives in a row, as far as it matters */
 };

@@ -165,11 +165,19 @@ bool endpoint_open(struct endpoint **out, const struct lp_cfg_bind *bind, uint32
     return explain(err, text, error);
 }
 
+/* Once: another process may have put its own there afterwards. */
+static void remove_file(struct endpoint *endpoint)
+{
+    if (endpoint->address.as.any.sa_family == AF_UNIX &&
+        !atomic_exchange(&endpoint->is_refusing, true))
+        unlink(endpoint->address.as.un.sun_path);
+}
+
 void endpoint_destroy(struct endpoint *endpoint)
 {
     close_sockets(endpoint);
-    if (endpoint->address.size > 0 && endpoint->address.as.any.sa_family == AF_UNIX)
-        unlink(endpoint->address.as.un.sun_path);
+    if (endpoint->address.size > 0)
+        remove_file(endpoint);
     lp_list_remove(&endpoint->link);
     lp_free(endpoint);
 }
@@ -189,7 +197,7 @@ bool endpoint_is_for(const struct endpoint *endpoint, const struct lp_cfg_bind *
 /* Drops packets that open a connection (SYN without ACK) and nothing else: the last ACK of a
  * handshake, and data that waits to be accepted, pass the same filter. Offsets are of the TCP
  * header, where a socket's filter sees a packet begin. */
-void endpoint_refuse_new(int fd)
+static void drop_syns(int fd)
 {
     enum { FLAGS_AT = 13, SYN = 0x02, ACK = 0x10 };
     struct sock_filter code[] = {
@@ -202,4 +210,12 @@ void endpoint_refuse_new(int fd)
     struct sock_fprog program = {.len = LP_COUNT_OF(code), .filter = code};
 
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+void endpoint_refuse_new(struct endpoint *endpoint, int fd)
+{
+    if (endpoint->address.as.any.sa_family == AF_UNIX)
+        remove_file(endpoint);
+    else
+        drop_syns(fd);
 }

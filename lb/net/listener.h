@@ -13,6 +13,7 @@ struct endpoint {
     char text[LP_ADDR_TEXT_MAX];
     uint32_t snapshots_count; /* that list it; control thread only */
     _Atomic uint32_t workers_accepting;
+    _Atomic bool is_refusing; /* a Unix socket's file is gone */
     uint32_t fds_count;
     int fds[]; /* one a worker; of a Unix socket all the same file */
 };
@@ -27,7 +28,8 @@ void endpoint_destroy(struct endpoint *endpoint);
 bool endpoint_is_closed(const struct endpoint *endpoint);
 bool endpoint_is_for(const struct endpoint *endpoint, const struct lp_cfg_bind *bind);
 
-/* From now on the kernel drops new SYNs for this socket; queued connections are still accepted. */
-void endpoint_refuse_new(int fd);
+/* From now on nobody new finds this socket of the endpoint; queued connections are still
+ * accepted. */
+void endpoint_refuse_new(struct endpoint *endpoint, int fd);
 
 #endif

@@ -8,9 +8,8 @@
 
 #include "lb/proxy/session.h"
 
-#define REFUSE_MS                                                                                  \
-    200u /* handshakes under way when the SYN filter was attached end in this time                 \
-          */
+/* Handshakes under way when the SYN filter was attached end in this time. */
+#define REFUSE_MS 200u
 
 static void accept_more(struct worker *worker, struct acceptor *acceptor)
 {
@@ -42,8 +41,15 @@ static void close_acceptor(struct worker *worker, struct acceptor *acceptor)
     int fd;
 
     fcntl(acceptor->source.fd, F_SETFL, O_NONBLOCK);
-    while ((fd = accept4(acceptor->source.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-        session_begin(worker, acceptor, fd);
+    do {
+        fd = accept4(acceptor->source.fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            session_begin(worker, acceptor, fd);
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            loop_timer_set(&worker->loop, &acceptor->timer, worker->loop.now_ms + LP_WHEEL_TICK_MS);
+            return; /* who is in the queue waits until something closes */
+        }
+    } while (fd >= 0 || (errno != EAGAIN && errno != EINVAL));
     close(acceptor->source.fd);
     acceptor->endpoint->fds[worker->index] = -1;
     atomic_fetch_sub_explicit(&acceptor->endpoint->workers_accepting, 1, memory_order_release);
@@ -70,6 +76,8 @@ static void on_timer(struct loop *loop, struct loop_timer *timer)
             acceptor->source.ops_inflight++;
             uring_cancel(loop->uring, acceptor->source.name, URING_ACCEPT);
         }
+    } else if (acceptor->state == ACCEPTOR_EMPTYING) {
+        close_acceptor(worker, acceptor);
     }
 }
 
@@ -137,7 +145,7 @@ static void begin_removal(struct worker *worker, struct acceptor *acceptor)
     if (acceptor->state != ACCEPTOR_OPEN)
         return;
     acceptor->state = ACCEPTOR_REFUSING;
-    endpoint_refuse_new(acceptor->source.fd);
+    endpoint_refuse_new(acceptor->endpoint, acceptor->source.fd);
     loop_timer_set(&worker->loop, &acceptor->timer, worker->loop.now_ms + REFUSE_MS);
 }
 

@@ -216,11 +216,13 @@ static void on_sent(struct loop *loop, struct conn *conn, int error)
     }
     /* The server takes no more of a body, but it may have answered already: what it said comes
      * first, if it comes soon. */
+    bool may_hear = (conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) != 0 || conn->io->in.size > 0;
     if (back->stream->state == STREAM_EXCHANGE && stream_has(back->stream, STREAM_BODY_SENT) &&
-        (conn->flags & CONN_RECV_ARMED) != 0) {
+        may_hear) {
         back->stream->flags |= STREAM_SERVER_DEAF;
         back->since_ms = (uint32_t)loop->now_ms;
         stream_arm_timers(worker, back->stream);
+        stream_step(worker, back->stream);
         return;
     }
     on_lost(worker, back->stream, error);

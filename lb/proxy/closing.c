@@ -140,8 +140,10 @@ void closing_cancel_server(struct worker *worker, struct server *server)
 {
     LP_LIST_EACH (link, &server->cells[worker->index].tunnels) {
         struct stream *stream = lp_container_of(link, struct stream, link);
-        if (stream->closing == CLOSING_NONE && stream->closing_reason == END_SERVER_REMOVED)
+        if (stream->closing == CLOSING_NONE && stream->closing_reason == END_SERVER_REMOVED) {
             stream->close_at_ms = 0;
+            stream->closing_reason = END_DONE;
+        }
     }
 }
 

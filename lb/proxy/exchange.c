@@ -52,7 +52,7 @@ static enum body_outcome body_step(struct direction *direction, const char *data
 /* For a client of HTTP/1.0: the content of the chunks, moved together where it lies. Gives the
  * bytes of conn->in that were read; *content is what to send of its start. */
 static enum body_outcome body_strip(struct direction *direction, struct piece *in, size_t *used,
-                                    size_t *content)
+                                    size_t *content, struct http1_events *events)
 {
     char *bytes = (char *)(uintptr_t)in->data; /* the buffer is ours */
     const char *why;
@@ -65,6 +65,8 @@ static enum body_outcome body_strip(struct direction *direction, struct piece *i
         if (chunk == HTTP1_CHUNK_BAD)
             return BODY_BAD;
         if (chunk == HTTP1_CHUNK_DATA) {
+            if (events != NULL)
+                http1_events_step(events, bytes + *used, run, false);
             memmove(bytes + *content, bytes + *used, run);
             *content += run;
         }
@@ -482,7 +484,7 @@ static bool send_response_piece(struct worker *worker, struct stream *stream)
         return stream->state == STREAM_EXCHANGE;
     }
     if (stream_has(stream, STREAM_STRIP_CHUNKS)) {
-        outcome = body_strip(&stream->down, &back->io->in, &used, &content);
+        outcome = body_strip(&stream->down, &back->io->in, &used, &content, events_of(stream));
     } else {
         outcome = body_step(&stream->down, back->io->in.data, back->io->in.size, &used,
                             events_of(stream));
