@@ -268,6 +268,49 @@ describe('connections', { concurrency: 4 }, () => {
     assert.equal(lab.server('s1').arrivals.length, 1);
   });
 
+  test('small requests, large heads and bodies follow each other on one connection, whole or in pieces', async (t) => {
+    // Small ones are received differently: a head that outgrows a message's buffer must find its place.
+    const lab = await Lab.start(t, { workers: 1 });
+    const client = await lab.connect();
+    let n = 0;
+    const small = async (count) => { for (let i = 0; i < count; i++) assert.equal((await client.request(`/small/${n++}`)).status, 200); };
+    for (const size of [1500, 2030, 2600, 5000, 9000, 13000, 15800]) {
+      await small(6);
+      const big = 'c'.repeat(size);
+      const response = await client.request(`/big/${size}`, { headers: { Cookie: big } });
+      assert.equal(response.status, 200);
+      assert.equal((await lab.server('s1').request(`/big/${size}`)).get('cookie'), big);
+      await small(6);
+      const text = `GET /cut/${size} HTTP/1.1\r\nHost: a\r\nCookie: ${big}\r\n\r\n`;
+      for (let at = 0; at < text.length; at += 1000) {
+        await client.write(text.slice(at, at + 1000));
+        await new Promise(setImmediate);
+      }
+      assert.equal((await client.response('GET')).status, 200);
+      assert.equal((await lab.server('s1').request(`/cut/${size}`)).get('cookie'), big);
+      await small(6);
+      const body = Buffer.alloc(size * 20, 'b');
+      assert.equal((await client.request(`/body/${size}`, { method: 'POST', body })).status, 200);
+      assert.equal((await lab.server('s1').request(`/body/${size}`)).bodySize, body.length);
+    }
+    await client.write(`GET /over HTTP/1.1\r\nHost: a\r\nCookie: ${'c'.repeat(17000)}\r\n\r\n`);
+    assert.equal((await client.response('GET')).status, 431);
+  });
+
+  test('small responses and large heads follow each other on one server connection', async (t) => {
+    const lab = await Lab.start(t, { workers: 1, servers: { s1: { handle: async (request, answer) => {
+      const size = Number(request.path.slice(1));
+      await answer.write(`HTTP/1.1 200 OK\r\nX-Big: ${'h'.repeat(size)}\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`);
+    } } } });
+    const client = await lab.connect();
+    for (const size of [1, 1, 1, 1, 1, 1, 3000, 1, 1, 1, 1, 1, 1, 12000, 1, 1, 1, 1, 1, 1, 2000]) {
+      const response = await client.request(`/${size}`);
+      assert.equal(response.get('x-big'), 'h'.repeat(size));
+      assert.equal(response.text, 'x'.repeat(size));
+    }
+    assert.equal(lab.server('s1').arrivals.length, 1);
+  });
+
   test('Connection: close of the client is obeyed', async (t) => {
     const lab = await Lab.start(t);
     const client = await lab.connect();
