@@ -2,7 +2,8 @@
 #
 #   all  run  install  clean  deps          the program, and what it is built from
 #   test                                    everything that CI runs, with a sum at the end
-#   test-unit  fuzz  test-e2e  test-asan  test-tsan  test-fault  lint  format     parts of it
+#   test-unit  fuzz  test-e2e  test-asan  test-tsan  test-fault  test-bench  lint  format   parts
+#   bench  bench-micro  bench-report        figures beside HAProxy and nginx; BENCH=quick is short
 #
 # Sources are found by wildcard. Every build variant (release, debug, asan, tsan, fuzz, ...) comes
 # from the same rules under build/<variant>/; the finished release program is build/limpet.
@@ -20,7 +21,7 @@ FUZZ     := $(wildcard tests/fuzz/fuzz_*.c)
 UNIT_HELP := $(filter-out $(UNIT),$(wildcard tests/unit/*.c)) $(wildcard bench/load/hist.c)
 FUZZ_HELP := $(filter-out $(FUZZ),$(wildcard tests/fuzz/*.c))
 # The programs of the benchmark, one folder each.
-BENCH     := $(patsubst bench/%/main.c,%,$(wildcard bench/*/main.c))
+BENCH_ALL := $(patsubst bench/%/main.c,%,$(wildcard bench/*/main.c))
 
 # ---- Flags ---------------------------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ build/$(1)/bench-$(2): $(patsubst %.c,build/$(1)/%.o,$(wildcard bench/$(2)/*.c))
 	@$$(CC) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))) \
-	$(foreach b,$(BENCH),$(eval $(call bench_program,$(v),$(b)))))
+	$(foreach b,$(BENCH_ALL),$(eval $(call bench_program,$(v),$(b)))))
 .SECONDARY:
 
 build/limpet: build/release/limpet
@@ -196,3 +197,26 @@ lint: build/limpet | test-packages
 
 format: | test-packages
 	@git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i
+
+# ---- Benchmark -----------------------------------------------------------------------------------
+
+.PHONY: bench bench-micro bench-report bench-packages
+
+BENCH_PROGRAMS := $(BENCH_ALL:%=build/release/bench-%)
+RESULTS        ?= $(lastword $(sort $(wildcard bench/results/*.tsv)))
+# Debian's own python3, because only that one sees Debian's packages.
+PYTHON         := /usr/bin/python3
+
+bench-packages: packages
+	@./deps.sh packages $(PYTHON)=python3 taskset=util-linux $(if $(HAPROXY),,haproxy) \
+		$(if $(NGINX),,nginx=nginx-light)
+
+bench: build/limpet $(BENCH_PROGRAMS) | bench-packages
+	@exec $(PYTHON) bench/run.py $(if $(filter quick,$(BENCH)),--quick)
+
+bench-micro: build/release/bench-micro
+	@exec $< $(if $(filter quick,$(BENCH)),--quick)
+
+bench-report: | bench-packages
+	@./deps.sh packages python3-matplotlib
+	@exec $(PYTHON) bench/report.py $(RESULTS) --out build/bench-report

@@ -39,6 +39,13 @@ packages() {
     [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install$missing"
     say "installing$missing"
     export DEBIAN_FRONTEND=noninteractive
+    # A server that is installed to be measured or tested with must not start on this machine.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+    fi
     apt-get -q update
     # shellcheck disable=SC2086 # a list of words
     apt-get -q install -y --no-install-recommends $missing

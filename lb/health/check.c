@@ -73,6 +73,12 @@ void check_done(struct process *process, struct check *check, const char *failur
     plan_next(process, check);
 }
 
+void check_undecided(struct process *process, struct check *check)
+{
+    process->checks_pending.in_flight--;
+    plan_next(process, check);
+}
+
 static void on_timer(struct loop *loop, struct loop_timer *timer)
 {
     struct check *check = lp_container_of(timer, struct check, timer);
@@ -87,10 +93,8 @@ static void on_timer(struct loop *loop, struct loop_timer *timer)
     if (check->has_result && atomic_exchange(&check->server->was_refused, false))
         judge(process, check, "workers could not connect");
     process->checks_pending.in_flight++;
-    if (!probe_begin(process, check)) {
-        process->checks_pending.in_flight--;
-        plan_next(process, check);
-    }
+    if (!probe_begin(process, check))
+        check_undecided(process, check);
 }
 
 static void begin_check(struct process *process, struct server *server,

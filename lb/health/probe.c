@@ -138,6 +138,12 @@ static void on_connect(struct loop *loop, struct conn *conn, int error)
     struct probe *probe = probe_of(conn);
     char text[LP_BUF_SMALL_BYTES], why[128];
 
+    if (conn_is_our_shortage(error)) {
+        struct check *check = probe->check;
+        probe_cancel(process_of(loop), check);
+        check_undecided(process_of(loop), check);
+        return;
+    }
     if (error != 0) {
         snprintf(why, sizeof(why), "connect: %s", strerror(error));
         tell(loop, probe, why, false);

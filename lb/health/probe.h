@@ -42,5 +42,7 @@ void probe_cancel(struct process *process, struct check *check);
 
 /* check.c: the result of check->probe; failure NULL is success. */
 void check_done(struct process *process, struct check *check, const char *failure);
+/* The probe said nothing about the server: this machine is short of something. */
+void check_undecided(struct process *process, struct check *check);
 
 #endif

@@ -411,6 +411,12 @@ void conn_on_timer(struct loop *loop, struct conn *conn)
         loop->ops[conn->space]->on_timer(loop, conn);
 }
 
+bool conn_is_our_shortage(int error)
+{
+    return error == EADDRNOTAVAIL || error == EMFILE || error == ENFILE || error == ENOMEM ||
+           error == ENOBUFS;
+}
+
 /* --- completions: account, too late?, name the outcome, step --- */
 
 static void on_connect(struct loop *loop, struct conn *conn, int result)

@@ -113,6 +113,9 @@ void conn_shut(struct loop *loop, struct conn *conn);
 /* Asked now and then while a piece waits: has the peer taken any byte within stalled_ms? */
 bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms);
 
+/* Short of ports, descriptors or memory: that a connect failed is no fault of its peer. */
+bool conn_is_our_shortage(int error);
+
 /* Three ways to end; the first call counts, later ones are harmless (an abort may overtake a
  * polite end). polite: last bytes, FIN, read and discard until the peer's FIN, linger_ms or 256
  * KiB; a peer that takes nothing for stalled_ms is given up. abort: as soon as nothing is in

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BACKLOG  4096
+#define BACKLOG  65535 /* the kernel takes net.core.somaxconn of it */
 #define RETRY_MS 50
 
 static bool explain(struct lp_err *err, const char *text, int error)

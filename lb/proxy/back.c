@@ -157,7 +157,7 @@ static void on_connect(struct loop *loop, struct conn *conn, int error)
     stream->back = NULL;
     back->stream = NULL;
     conn_abort(loop, conn);
-    stream_on_connect_failed(worker, stream, false);
+    stream_on_connect_failed(worker, stream, error);
 }
 
 static enum end_reason reason_of(int error)

@@ -18,9 +18,7 @@ static void begin_connecting(struct worker *worker, struct stream *stream)
 {
     stream->back = back_connect(worker, stream);
     if (stream->back == NULL) {
-        lp_log(LP_LOG_WARNING, "no connection to %s: %s", stream->server->address_text,
-               strerror(errno));
-        stream_on_connect_failed(worker, stream, false);
+        stream_on_connect_failed(worker, stream, errno);
         return;
     }
     /* A client that leaves meanwhile should be noticed. */
@@ -66,11 +64,30 @@ void stream_on_connected(struct worker *worker, struct stream *stream)
         exchange_begin(worker, stream);
 }
 
-void stream_on_connect_failed(struct worker *worker, struct stream *stream, bool is_timeout)
+static void complain(struct worker *worker, const struct server *server, int error)
 {
-    atomic_store_explicit(&stream->server->was_refused, true, memory_order_relaxed);
-    if (stream->request->route ==
-        NULL) { /* it had its server once: there is no way back to the others */
+    if (worker->loop.now_ms - worker->complained_ms < 1000)
+        return;
+    worker->complained_ms = worker->loop.now_ms;
+    if (error == EADDRNOTAVAIL)
+        lp_log(LP_LOG_WARNING,
+               "no port is left to connect from to %s: widen net.ipv4.ip_local_port_range or give "
+               "the server more addresses",
+               server->address_text);
+    else
+        lp_log(LP_LOG_WARNING, "no connection to %s: %s", server->address_text, strerror(error));
+}
+
+void stream_on_connect_failed(struct worker *worker, struct stream *stream, int error)
+{
+    bool is_timeout = error == ETIMEDOUT;
+
+    if (conn_is_our_shortage(error))
+        complain(worker, stream->server, error);
+    else
+        atomic_store_explicit(&stream->server->was_refused, true, memory_order_relaxed);
+    /* It had its server once: there is no way back to the others. */
+    if (stream->request->route == NULL) {
         stream_fail(worker, stream, is_timeout ? 504 : 503,
                     is_timeout ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED);
         return;

@@ -172,7 +172,8 @@ void streams_shrink(struct loop *loop, struct loop_timer *timer);
 /* connect.c */
 void stream_connect(struct worker *worker, struct stream *stream);
 void stream_on_connected(struct worker *worker, struct stream *stream);
-void stream_on_connect_failed(struct worker *worker, struct stream *stream, bool is_timeout);
+/* error: ETIMEDOUT after timeouts.connect, else why there is no connection. */
+void stream_on_connect_failed(struct worker *worker, struct stream *stream, int error);
 /* The server closed a reused connection before any answer: may it be tried on a fresh one? */
 bool stream_retry_reused(struct worker *worker, struct stream *stream);
 

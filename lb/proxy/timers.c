@@ -1,6 +1,7 @@
 /* Every deadline of a stream. Only the side that is waited for can time out. Timers are lazy:
  * activity stores a time, the timer fires at the earliest deadline that was possible, and looks
  * again. Start at stream_on_front_timer(). */
+#include <errno.h>
 #include <string.h>
 
 #include "lb/proxy/back.h"
@@ -182,7 +183,7 @@ static void act_on_back(struct worker *worker, struct stream *stream)
         stream->back = NULL;
         back->stream = NULL;
         conn_abort(&worker->loop, &back->conn);
-        stream_on_connect_failed(worker, stream, true);
+        stream_on_connect_failed(worker, stream, ETIMEDOUT);
         return;
     }
     if (stream_has(stream, STREAM_SERVER_DEAF))

@@ -81,6 +81,7 @@ struct worker {
     struct log_ring *log;
     struct access_format access;
     bool logs_access;
+    uint64_t complained_ms; /* of what is short on this machine; once a second is enough */
     struct http1_head request_head, response_head;        /* of the message just parsed */
     char path[LP_HEAD_BYTES_MAX];                         /* normalised */
     char scratch[LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES]; /* a head being written */

@@ -433,6 +433,24 @@ describe('neighbours', () => {
     assert.equal((await lab.request('/plain')).status, 200);
   });
 
+  test('a machine without ports left says so and holds nothing against the server', async (t) => {
+    // Each check leaves a port waiting for a minute, so ten of them are used up soon.
+    const wire = cutWire(t);
+    assert.ok(wire, 'needs root, iproute2 and network namespaces');
+    execFileSync('ip', ['netns', 'exec', wire.name, 'sh', '-c', 'echo 40000 40009 >/proc/sys/net/ipv4/ip_local_port_range']);
+    const lab = await Lab.start(t, { wrapper: ['ip', 'netns', 'exec', wire.name], workers: 1, listeners: { web: { bind: 'unix:FOLDER/web.sock' } },
+      servers: { s1: { host: wire.near, handle: (request, answer) => request.path === '/held' ? answer.isGone : answer.respond(200) } },
+      pools: { app: { keep_alive: { timeout: '60s' }, check: { type: 'tcp', interval: '100ms', fall: 1, rise: 1 } } } });
+    assert.equal((await lab.request('/')).status, 200);
+    const held = await Promise.all(Array.from({ length: 14 }, () => lab.connect()));
+    const refused = await Promise.any(held.map((client) => client.request('/held')));
+    assert.equal(refused.status, 503);
+    await lab.limpet.says(/no port is left to connect from/);
+    for (const client of held) client.destroy();
+    await new Promise((go) => setTimeout(go, 500)); // time for checks that have no port, either
+    assert.ok(!lab.limpet.stderr.some((line) => /is down/.test(line)), lab.limpet.stderr.join('\n'));
+  });
+
   test('a client that vanished without a word is let go by its timeouts', async (t) => {
     const wire = cutWire(t);
     assert.ok(wire, 'needs root, iproute2 and network namespaces');
