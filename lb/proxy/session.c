@@ -130,45 +130,43 @@ static void wait_for_bytes(struct worker *worker, struct session *session)
         conn_want(&worker->loop, &session->conn, LP_BUF_SMALL_BYTES - session->partial->size);
 }
 
-static void keep_partial(struct worker *worker, struct session *session)
+/* What was received is kept until the rest of the head comes. False: memory is out. */
+static bool keep_partial(struct worker *worker, struct session *session)
 {
     struct conn *conn = &session->conn;
 
     if (session->partial == NULL)
         session->since_ms = (uint32_t)worker->loop.now_ms;
     if (!partial_save(&session->partial, &worker->request_head,
-                      (struct lp_slice){conn->io->in.data, conn->io->in.size})) {
-        conn_abort(&worker->loop, conn);
-        return;
-    }
+                      (struct lp_slice){conn->io->in.data, conn->io->in.size}))
+        return false;
     conn_consume(&worker->loop, conn, conn->io->in.size);
-    wait_for_bytes(worker, session);
+    return true;
 }
 
-static void read_head(struct worker *worker, struct session *session)
+/* One piece of a head, behind those that came before. False: buffers are out. */
+static bool parse_piece(struct worker *worker, struct session *session, enum http1_outcome *outcome,
+                        const char **why)
 {
     const struct lp_config *config = worker_config(worker);
     struct http1_head *head = &worker->request_head;
     struct conn *conn = &session->conn;
-    const char *why = NULL;
 
-    if (session->partial != NULL) {
-        partial_load(session->partial, head);
-        if (!partial_join(&worker->loop, session->partial, conn)) {
-            conn_abort(&worker->loop, conn);
-            return;
-        }
-    } else {
+    if (session->partial == NULL) {
         http1_head_init(head);
+    } else {
+        partial_load(session->partial, head);
+        if (!partial_join(&worker->loop, session->partial, conn))
+            return false;
     }
-    enum http1_outcome outcome =
-        http1_parse_request(head, conn->io->in.data, conn->io->in.size, config->limits.head,
-                            config->limits.headers, &why);
-    if (outcome == HTTP1_MORE) {
-        keep_partial(worker, session);
-        return;
-    }
-    partial_free(&session->partial);
+    *outcome = http1_parse_request(head, conn->io->in.data, conn->io->in.size, config->limits.head,
+                                   config->limits.headers, why);
+    return true;
+}
+
+static void begin_stream(struct worker *worker, struct session *session, enum http1_outcome outcome,
+                         const char *why)
+{
     switch (outcome) {
     case HTTP1_DONE:
         stream_begin_request(worker, session);
@@ -183,6 +181,28 @@ static void read_head(struct worker *worker, struct session *session)
     case HTTP1_MORE:
         stream_begin_refusal(worker, session, 400, END_BAD_REQUEST, why);
         return;
+    }
+}
+
+static void read_head(struct worker *worker, struct session *session)
+{
+    struct conn *conn = &session->conn;
+    enum http1_outcome outcome = HTTP1_MORE;
+    const char *why = NULL;
+
+    while (outcome == HTTP1_MORE && conn->io->in.size > 0)
+        if (!parse_piece(worker, session, &outcome, &why) ||
+            (outcome == HTTP1_MORE && !keep_partial(worker, session))) {
+            conn_abort(&worker->loop, conn);
+            return;
+        }
+    if (outcome != HTTP1_MORE) {
+        partial_free(&session->partial);
+        begin_stream(worker, session, outcome, why);
+    } else if (conn_is_eof(conn)) {
+        end_quietly(worker, session);
+    } else {
+        wait_for_bytes(worker, session);
     }
 }
 

@@ -25,7 +25,7 @@ static bool takes_more(const struct conn *conn)
 /* The client has our Close: what the server still says is for nobody. */
 static void discard(struct worker *worker, struct conn *from)
 {
-    if (from->io->in.size > 0)
+    while (from->io->in.size > 0)
         conn_consume(&worker->loop, from, from->io->in.size);
     conn_want(&worker->loop, from, 0);
 }

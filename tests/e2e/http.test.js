@@ -297,6 +297,26 @@ describe('connections', { concurrency: 4 }, () => {
     assert.equal((await client.response('GET')).status, 431);
   });
 
+  for (const ends of [false, true]) test(`a large head pipelined behind a waiting request is read when its turn comes${ends ? ', also when it is cut' : ''}`, async (t) => {
+    let go;
+    const held = new Promise((resolve) => { go = resolve; });
+    const lab = await Lab.start(t, { workers: 1, servers: { s1: { handle: async (request, answer) => {
+      if (request.path === '/held') await held;
+      await answer.respond(200, {}, request.path);
+    } } } });
+    const client = await lab.connect();
+    for (let i = 0; i < 6; i++) await client.request('/small');
+    await client.send('/held');
+    await lab.server('s1').request('/held');
+    const second = `GET /second HTTP/1.1\r\nHost: a\r\nCookie: ${'c'.repeat(7000)}\r\n\r\n`;
+    await client.write(ends ? second.slice(0, -100) : second);
+    if (ends) client.end();
+    go();
+    assert.equal((await client.response()).text, '/held');
+    if (ends) await client.isClosed();
+    else assert.equal((await client.response()).text, '/second');
+  });
+
   test('small responses and large heads follow each other on one server connection', async (t) => {
     const lab = await Lab.start(t, { workers: 1, servers: { s1: { handle: async (request, answer) => {
       const size = Number(request.path.slice(1));
