@@ -66,7 +66,7 @@ const struct schema_row schema_rows[] = {
     {SECTION_LIMITS, TYPE_SIZE, "body", "off", RANGE(0, 64 * TIB), .flags = SCHEMA_OFF,
      AT(lp_config, limits.body), .reload = RELOAD_NEW_STREAMS,
      .doc = "a request body; over it 413"},
-    {SECTION_LIMITS, TYPE_SIZE, "stalled", "64KiB", RANGE(KIB, GIB), AT(lp_config, limits.stalled),
+    {SECTION_LIMITS, TYPE_SIZE, "stalled", "256KiB", RANGE(KIB, GIB), AT(lp_config, limits.stalled),
      .doc = "held per direction for a peer that does not read"},
     {SECTION_LIMITS, TYPE_SIZE, "memory", "auto", RANGE(64 * KIB, 64 * TIB), .flags = SCHEMA_AUTO,
      AT(lp_config, limits.memory),

@@ -97,14 +97,14 @@ void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp
 
 static void arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max)
 {
-    enum uring_group group =
-        (conn->flags & CONN_STREAMING) != 0 && size_max == 0 ? URING_LARGE : URING_SMALL;
+    bool is_large = (conn->flags & CONN_STREAMING) != 0 && size_max == 0 &&
+                    loop->large_bytes > LP_BUF_SMALL_BYTES;
 
     conn->flags |= CONN_RECV_ARMED;
     conn->recv_limit = (uint16_t)size_max;
     conn->ops_inflight++;
-    uring_recv(loop->uring, name_of(conn), conn->fd, group, size_max,
-               (conn->flags & CONN_LIKELY_EMPTY) != 0);
+    uring_recv(loop->uring, name_of(conn), conn->fd, is_large ? URING_LARGE : URING_SMALL,
+               is_large ? loop->large_bytes : size_max, (conn->flags & CONN_LIKELY_EMPTY) != 0);
 }
 
 static bool may_arm(const struct conn *conn)

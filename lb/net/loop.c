@@ -10,7 +10,7 @@
 /* So many completions are handled before new operations go to the kernel. */
 #define BATCH_EVENTS_MAX 512u
 #define WAIT_MS_MAX      60000u
-#define TRIM_MS          1000u
+#define TRIM_MS          250u
 
 static void init_space(struct loop *loop, unsigned space, struct loop_space holds)
 {
@@ -26,6 +26,7 @@ bool loop_init(struct loop *loop, const struct uring_settings *settings, struct 
     lp_wheel_init(&loop->wheel, loop->now_ms);
     init_space(loop, LOOP_SPACE_FRONT, front);
     init_space(loop, LOOP_SPACE_BACK, back);
+    loop->large_bytes = LP_BUF_LARGE_BYTES;
     lp_pool_init(&loop->traffic, sizeof(struct conn_traffic));
     return uring_create(&loop->uring, settings, err);
 }

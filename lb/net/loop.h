@@ -59,6 +59,7 @@ struct loop {
     struct loop_queue starved; /* whose receive found no buffer: first come, first served */
     struct loop_queue ended;   /* to release after this batch */
     bool is_stopping;
+    uint32_t large_bytes;  /* the owner's: a streaming connection receives so much at once */
     bool may_multishot;    /* the owner's: a connection may hold what a multishot receive brings */
     uint64_t stale_events; /* for an object that is gone: never a write, counted */
     void (*after_batch)(struct loop *loop);

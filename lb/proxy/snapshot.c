@@ -1,4 +1,5 @@
-/* Compiling and matching. Where is a route decided: snapshot_route(). */
+/* A configuration made ready for the data path: built, bound to what runs, freed. Where routes are
+ * found: route.c. */
 #include "lb/proxy/snapshot.h"
 
 #include <string.h>
@@ -49,6 +50,7 @@ static void bind_listener(struct snapshot *snapshot, struct snap_listener *liste
         route->pool = &snapshot->pools[route->config->pool - snapshot->config->pools];
         route->policy = pool_policy(route->pool->pool, route->config);
     }
+    routes_index(listener, &snapshot->arena);
 }
 
 void snapshot_bind(struct snapshot *snapshot, struct registry *registry,
@@ -83,70 +85,4 @@ void snapshot_destroy(struct snapshot *snapshot)
     lp_arena_deinit(&snapshot->arena);
     lp_config_destroy(snapshot->config);
     lp_free(snapshot);
-}
-
-/* The name alone: without port and trailing dot. */
-static struct lp_slice host_name(struct lp_slice host)
-{
-    if (host.size > 0 && host.data[0] == '[') {
-        const char *end = memchr(host.data, ']', host.size);
-        if (end != NULL)
-            host.size = (size_t)(end - host.data) + 1;
-        return host;
-    }
-    const char *colon = host.size == 0 ? NULL : memchr(host.data, ':', host.size);
-    if (colon != NULL)
-        host.size = (size_t)(colon - host.data);
-    if (host.size > 0 && host.data[host.size - 1] == '.')
-        host.size--;
-    return host;
-}
-
-static bool host_matches(const struct lp_cfg_route *route, struct lp_slice host)
-{
-    if (route->host.size == 0)
-        return true;
-    if (!route->host_is_suffix)
-        return lp_slice_equal_nocase(route->host, host);
-    /* "*.example.com": at least one label, a dot, then the name. */
-    if (host.size < route->host.size + 2)
-        return false;
-    size_t before = host.size - route->host.size;
-    return host.data[before - 1] == '.' &&
-           lp_slice_equal_nocase(route->host,
-                                 (struct lp_slice){host.data + before, route->host.size});
-}
-
-/* A prefix of whole segments: "/ws" is in "/ws" and "/ws/x", not in "/wsx". */
-static bool path_matches(const struct lp_cfg_route *route, struct lp_slice path)
-{
-    struct lp_slice wanted = route->path;
-
-    if (wanted.size == 0)
-        return true;
-    if (route->path_is_exact)
-        return lp_slice_equal(wanted, path);
-    while (wanted.size > 0 && wanted.data[wanted.size - 1] == '/')
-        wanted.size--;
-    return path.size >= wanted.size && memcmp(path.data, wanted.data, wanted.size) == 0 &&
-           (path.size == wanted.size || path.data[wanted.size] == '/');
-}
-
-static bool upgrade_matches(const struct lp_cfg_route *route, bool is_websocket)
-{
-    return route->upgrade == LP_MATCH_ANY_UPGRADE ||
-           (route->upgrade == LP_MATCH_WEBSOCKET) == is_websocket;
-}
-
-const struct snap_route *snapshot_route(const struct snap_listener *listener, struct lp_slice host,
-                                        struct lp_slice path, bool is_websocket)
-{
-    host = host_name(host);
-    for (uint32_t i = 0; i < listener->config->routes_count; i++) {
-        const struct lp_cfg_route *route = listener->routes[i].config;
-        if (host_matches(route, host) && path_matches(route, path) &&
-            upgrade_matches(route, is_websocket))
-            return &listener->routes[i];
-    }
-    return NULL;
 }

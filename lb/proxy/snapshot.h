@@ -18,6 +18,7 @@ struct snap_route {
 struct snap_listener {
     const struct lp_cfg_listener *config;
     struct snap_route *routes;
+    struct route_index *index;   /* NULL: so few that none is needed */
     struct endpoint **endpoints; /* as in config->binds */
 };
 
@@ -40,6 +41,9 @@ bool snapshot_build(struct snapshot **out, struct lp_config *config,
 void snapshot_bind(struct snapshot *snapshot, struct registry *registry,
                    const struct lp_list *endpoints);
 void snapshot_destroy(struct snapshot *snapshot);
+
+/* Makes ready what finds a route among many; in snapshot_bind(). */
+void routes_index(struct snap_listener *listener, struct lp_arena *arena);
 
 /* The first route that matches, or NULL. path is normalised; host raw, with or without a port. */
 const struct snap_route *snapshot_route(const struct snap_listener *listener, struct lp_slice host,

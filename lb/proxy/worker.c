@@ -69,7 +69,10 @@ static void follow_snapshot(struct worker *worker)
     worker->snapshot = lp_alloc(sizeof(*worker->snapshot));
     *worker->snapshot = (struct snapshot_ref){.snapshot = newest, .users_count = 1};
     uring_set_memory_max(worker->loop.uring, worker->shared->memory_max / worker->workers_count);
-    worker->loop.may_multishot = newest->config->limits.stalled >= LP_MULTISHOT_BYTES;
+    uint64_t stalled = newest->config->limits.stalled;
+    worker->loop.large_bytes =
+        stalled < LP_BUF_LARGE_BYTES ? (uint32_t)stalled : LP_BUF_LARGE_BYTES;
+    worker->loop.may_multishot = stalled >= LP_MULTISHOT_BYTES;
     worker->logs_access = !lp_slice_equal(newest->config->log.access_to, LP_SLICE("off"));
     access_format_init(&worker->access, newest->config->log.access_format,
                        newest->config->log.query, newest->config->log.query_count);

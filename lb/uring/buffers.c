@@ -39,7 +39,7 @@ static struct buffer_slab *slab_of(const struct buffer_group *group, uint32_t bu
 void buffers_init(struct buffers *buffers, size_t memory_max)
 {
     static const uint32_t slab_counts[URING_GROUPS] = {
-        [URING_TINY] = 64, [URING_SMALL] = 16, [URING_LARGE] = 4};
+        [URING_TINY] = 64, [URING_SMALL] = 16, [URING_LARGE] = 2};
 
     *buffers = (struct buffers){.memory_max = memory_max};
     for (uint32_t g = 0; g < URING_GROUPS; g++)
@@ -54,6 +54,7 @@ static void free_slab(struct buffers *buffers, struct buffer_group *group, uint3
 
     munmap(slab->memory, bytes);
     group->free_count -= group->slab_count - slab->used_count;
+    group->empty_count -= slab->used_count == 0;
     lp_free(slab);
     group->slabs[place] = NULL;
     group->total_count -= group->slab_count;
@@ -111,6 +112,7 @@ static bool grow(struct buffers *buffers, struct buffer_group *group)
         group->lowest = place;
     for (uint32_t i = 0; i < group->slab_count; i++)
         slab->next_free[i] = (uint8_t)(i + 1 < group->slab_count ? i + 1 : NO_PLACE);
+    group->empty_count++;
     group->free_count += group->slab_count;
     group->total_count += group->slab_count;
     buffers->bytes_allocated += bytes;
@@ -129,7 +131,7 @@ uint32_t buffers_take(struct buffers *buffers, enum uring_group which)
     struct buffer_slab *slab = group->slabs[group->lowest];
     uint32_t at = slab->first_free;
     slab->first_free = slab->next_free[at];
-    slab->used_count++;
+    group->empty_count -= slab->used_count++ == 0;
     slab->refs[at] = 1;
     if (--group->free_count < group->free_low)
         group->free_low = group->free_count;
@@ -160,7 +162,7 @@ void buffers_put(struct buffers *buffers, uint32_t buffer)
         return;
     slab->next_free[at] = slab->first_free;
     slab->first_free = (uint8_t)at;
-    slab->used_count--;
+    group->empty_count += --slab->used_count == 0;
     group->free_count++;
     if (place < group->lowest)
         group->lowest = place;
@@ -184,7 +186,7 @@ void buffers_trim(struct buffers *buffers)
 bool buffers_may_trim(const struct buffers *buffers)
 {
     for (uint32_t g = 0; g < URING_GROUPS; g++)
-        if (buffers->groups[g].free_count >= buffers->groups[g].slab_count)
+        if (buffers->groups[g].empty_count > 0)
             return true;
     return false;
 }

@@ -18,7 +18,8 @@ struct buffer_group {
     struct buffer_slab **slabs; /* NULL where given back */
     uint32_t lowest;            /* no slab below it has a free buffer */
     uint32_t free_count, total_count, published_count;
-    uint32_t free_low; /* the least free_count since the last trim */
+    uint32_t free_low;    /* the least free_count since the last trim */
+    uint32_t empty_count; /* slabs with no buffer in use */
 };
 
 struct buffers {
@@ -35,7 +36,7 @@ uint32_t buffers_take(struct buffers *buffers, enum uring_group group);
 void buffers_ref(struct buffers *buffers, uint32_t buffer);
 void buffers_put(struct buffers *buffers, uint32_t buffer);
 uint32_t buffers_refs(const struct buffers *buffers, uint32_t buffer);
-/* Called about once a second: gives back what was not needed since the call before. */
+/* Called now and then: gives back what was not needed since the call before. */
 void buffers_trim(struct buffers *buffers);
 /* Is there anything that a later trim could give back? */
 bool buffers_may_trim(const struct buffers *buffers);

@@ -92,7 +92,7 @@ uint32_t uring_buffer_size(uint32_t buffer);
  */
 uint32_t uring_buffer_take(struct uring *uring);
 uint32_t uring_buffer_take_large(struct uring *uring);
-/* About once a second, as long as it may: gives memory back that was not needed meanwhile. */
+/* Now and then, as long as it may: gives memory back that was not needed since the time before. */
 void uring_trim(struct uring *uring);
 bool uring_may_trim(const struct uring *uring);
 /* Buffers that are neither published nor free; in a debug build all must be back at exit. */

@@ -68,7 +68,7 @@ static void the_process_has_the_documented_defaults(void **state)
     assert_int_equal(config->limits.head, 16384);
     assert_int_equal(config->limits.headers, 100);
     assert_true(config->limits.body == UINT64_MAX);
-    assert_int_equal(config->limits.stalled, 65536);
+    assert_int_equal(config->limits.stalled, 256 * 1024);
     assert_int_equal(config->limits.memory, 0);
     assert_int_equal(config->timeouts.head, 10000);
     assert_int_equal(config->timeouts.keep_alive, 60000);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "dice.h"
 #include "lb/proxy/snapshot.h"
 
 /* A snapshot bound to run-time objects and to addresses that nobody listens on. */
@@ -105,6 +106,61 @@ static void the_first_route_whose_every_condition_holds_wins(void **state)
             assert_string_equal(route->pool->pool->name, rows[i].pool);
     }
     tear_down(&bench);
+}
+
+static int put_condition(char *out, size_t room, struct dice *dice)
+{
+    static const char *const hosts[] = {"",          "h1.test",     "h2.test",
+                                        "*.h1.test", "*.wild.test", "h3.wild.test"};
+    static const char *const paths[] = {"",  "/a",     "/b", "/a/b", "/a/c/d",
+                                        "/", "/c%20d", "/A", "/ab"};
+    const char *host = hosts[dice_below(dice, LP_COUNT_OF(hosts))];
+    const char *path = paths[dice_below(dice, LP_COUNT_OF(paths))];
+    bool has_upgrade = dice_below(dice, 4) == 0, is_exact = dice_below(dice, 3) == 0;
+
+    return snprintf(out, room, "      - {match: {%s%s%s%s%s%s%s}, pool: p}\n",
+                    *host != '\0' ? "host: \"" : "", host, *host != '\0' ? "\", " : "",
+                    *path == '\0' ? ""
+                    : is_exact    ? "path_exact: \""
+                                  : "path: \"",
+                    path, *path != '\0' ? "\", " : "", has_upgrade ? "upgrade: websocket" : "");
+}
+
+/* The same answer as looking at one after the other, for any mix of routes. */
+static void many_routes_are_found_as_if_looked_at_one_by_one(void **state)
+{
+    static const char *const hosts[] = {"h1.test",      "H1.Test:80", "x.h1.test", "h2.test",
+                                        "h3.wild.test", "other",      "",          "wild.test."};
+    static const char *const paths[] = {"/",     "/a",     "/a/b", "/a/b/c", "/a/c/d", "/b",
+                                        "/ab/c", "/c%20d", "/A/x", "*",      "/none"};
+    static char yaml[1u << 16];
+    struct dice dice = {11};
+    (void)state;
+
+    for (uint32_t round = 0; round < 20; round++) {
+        struct bench bench;
+        uint32_t count = 9 + dice_below(&dice, 60);
+        size_t size = (size_t)snprintf(yaml, sizeof(yaml),
+                                       "listeners:\n  web:\n    bind: "
+                                       "\"127.0.0.1:7001\"\n    routes:\n");
+        for (uint32_t i = 0; i < count; i++)
+            size += (size_t)put_condition(yaml + size, sizeof(yaml) - size, &dice);
+        snprintf(yaml + size, sizeof(yaml) - size, "pools: {p: {servers: {s: 127.0.0.1:1}}}\n");
+        set_up(&bench, yaml);
+        struct snap_listener *listener = &bench.snapshot->listeners[0];
+        struct route_index *index = listener->index;
+        assert_non_null(index);
+        for (uint32_t h = 0; h < LP_COUNT_OF(hosts); h++)
+            for (uint32_t i = 0; i < 2 * LP_COUNT_OF(paths); i++) {
+                struct lp_slice host = lp_slice_of(hosts[h]);
+                struct lp_slice path = lp_slice_of(paths[i / 2]);
+                listener->index = NULL;
+                const struct snap_route *wanted = snapshot_route(listener, host, path, i % 2 == 0);
+                listener->index = index;
+                assert_ptr_equal(snapshot_route(listener, host, path, i % 2 == 0), wanted);
+            }
+        tear_down(&bench);
+    }
 }
 
 /* --- picks --- */
@@ -278,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_route_whose_every_condition_holds_wins),
+        cmocka_unit_test(many_routes_are_found_as_if_looked_at_one_by_one),
         cmocka_unit_test(round_robin_is_smooth_and_weighted),
         cmocka_unit_test(turns_of_a_server_that_is_down_go_to_the_others_one_by_one),
         cmocka_unit_test(least_connections_weighs_what_is_open),
