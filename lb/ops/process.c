@@ -22,7 +22,7 @@
 
 static const struct uring_settings worker_settings = {.entries = WORKER_ENTRIES,
                                                       .buffers_tiny = 64,
-                                                      .buffers_small = 64,
+                                                      .buffers_small = 32,
                                                       .buffers_large = 4,
                                                       .memory_max = 1u << 20};
 static const struct uring_settings control_settings = {.entries = CONTROL_ENTRIES,
