@@ -131,9 +131,34 @@ $(LIBURING): | packages
 $(WOLFSSL): $(wildcard tls/wolfssl-build/*) | packages $(LIBURING)
 	@CC='$(CC)' WOLFSSL_DIR='$(WOLFSSL_DIR)' WOLFSSL_DEFINES='$(WOLFSSL_DEFINES)' ./deps.sh wolfssl
 
+# ---- Benchmark -----------------------------------------------------------------------------------
+
+.PHONY: bench bench-micro bench-report bench-packages report-packages
+
+BENCH_PROGRAMS := $(BENCH_ALL:%=build/release/bench-%)
+RESULTS        ?= $(lastword $(sort $(wildcard bench/results/*.tsv)))
+# Debian's own python3, because only that one sees Debian's packages.
+PYTHON         := /usr/bin/python3
+
+bench-packages: packages
+	@./deps.sh packages $(PYTHON)=python3 taskset=util-linux $(if $(HAPROXY),,haproxy) \
+		$(if $(NGINX),,nginx=nginx-light)
+
+bench: build/limpet $(BENCH_PROGRAMS) | bench-packages
+	@exec $(PYTHON) bench/run.py $(if $(filter quick,$(BENCH)),--quick)
+
+bench-micro: build/release/bench-micro
+	@exec $< $(if $(filter quick,$(BENCH)),--quick)
+
+report-packages: | bench-packages
+	@./deps.sh packages python3-matplotlib
+
+bench-report: | report-packages
+	@exec $(PYTHON) bench/report.py $(RESULTS) --out build/bench-report
+
 # ---- Tests ---------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-e2e test-asan test-tsan test-fault fuzz lint format test-packages
+.PHONY: test test-unit test-e2e test-asan test-tsan test-fault test-bench fuzz lint format test-packages
 
 TEST_PACKAGES := libcmocka-dev ip=iproute2 clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
 	node=nodejs npm=npm
@@ -160,7 +185,7 @@ UNIT_PROGRAMS := $(UNIT:%.c=build/asan/%) \
 	$(foreach v,O0 fast,$(patsubst %.c,build/$(v)/%,$(filter tests/unit/test_hash%,$(UNIT))))
 
 test: test-packages
-	@MAKE='$(MAKE)' tests/run lint test-unit fuzz test-asan test-tsan $(if $(E2E_FAULT),test-fault)
+	@MAKE='$(MAKE)' tests/run lint test-unit fuzz test-asan test-tsan test-fault test-bench
 
 test-packages: packages
 	@./deps.sh packages $(TEST_PACKAGES)
@@ -179,10 +204,10 @@ fuzz: $(FUZZ:%.c=build/fuzz/%)
 
 test-e2e test-asan test-tsan test-fault: export LIMPET_BIN = $<
 
-test-e2e: build/debug/limpet $(NODE_MODULES)
+test-e2e: build/debug/limpet $(BENCH_ALL:%=build/debug/bench-%) $(NODE_MODULES)
 	$(call each,$(NODE_TEST),$(E2E))
 
-test-asan: build/asan/limpet $(NODE_MODULES)
+test-asan: build/asan/limpet $(BENCH_ALL:%=build/asan/bench-%) $(NODE_MODULES)
 	$(call each,$(NODE_TEST),$(E2E))
 
 test-tsan: build/tsan/limpet $(NODE_MODULES)
@@ -191,32 +216,12 @@ test-tsan: build/tsan/limpet $(NODE_MODULES)
 test-fault: build/asan/limpet $(NODE_MODULES)
 	$(call each,$(NODE_TEST),$(E2E_FAULT))
 
+test-bench: build/limpet $(BENCH_PROGRAMS) | bench-packages report-packages
+	@tests/bench/run
+
 # Globals are looked up in the release's objects, examples of the documents checked by its program.
 lint: build/limpet | test-packages
 	@CFLAGS_LINT='$(filter-out -g,$(ALL_CFLAGS)) $(WOLFSSL_CFLAGS) $(LIBURING_CFLAGS)' tests/tidy
 
 format: | test-packages
 	@git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i
-
-# ---- Benchmark -----------------------------------------------------------------------------------
-
-.PHONY: bench bench-micro bench-report bench-packages
-
-BENCH_PROGRAMS := $(BENCH_ALL:%=build/release/bench-%)
-RESULTS        ?= $(lastword $(sort $(wildcard bench/results/*.tsv)))
-# Debian's own python3, because only that one sees Debian's packages.
-PYTHON         := /usr/bin/python3
-
-bench-packages: packages
-	@./deps.sh packages $(PYTHON)=python3 taskset=util-linux $(if $(HAPROXY),,haproxy) \
-		$(if $(NGINX),,nginx=nginx-light)
-
-bench: build/limpet $(BENCH_PROGRAMS) | bench-packages
-	@exec $(PYTHON) bench/run.py $(if $(filter quick,$(BENCH)),--quick)
-
-bench-micro: build/release/bench-micro
-	@exec $< $(if $(filter quick,$(BENCH)),--quick)
-
-bench-report: | bench-packages
-	@./deps.sh packages python3-matplotlib
-	@exec $(PYTHON) bench/report.py $(RESULTS) --out build/bench-report
