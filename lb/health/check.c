@@ -53,6 +53,7 @@ static void judge(struct process *process, struct check *check, const char *fail
         check->has_result = true;
         process->checks_pending.without_result--;
         set_health(check, is_good ? SERVER_UP : SERVER_DOWN, failure);
+        process_accept_when_settled(process);
         return;
     }
     if (is_good == (health == SERVER_UP)) {

@@ -104,14 +104,19 @@ static void become_ready(struct process *process)
            process->workers_count == 1 ? "" : "s", text);
 }
 
+void process_accept_when_settled(struct process *process)
+{
+    if (!process->is_ready && (process->checks_pending.without_result == 0 ||
+                               process->loop.now_ms >= process->ready_at_latest_ms))
+        become_ready(process);
+}
+
 static void keep_house(struct loop *loop, struct loop_timer *timer)
 {
     struct process *process = process_of(loop);
     uint64_t next_ms = 1000;
 
-    if (!process->is_ready && (process->checks_pending.without_result == 0 ||
-                               loop->now_ms >= process->ready_at_latest_ms))
-        become_ready(process);
+    process_accept_when_settled(process);
     reload_continue(process);
     process_sweep(process);
     bool is_busy =
@@ -380,6 +385,7 @@ static int run(const char *path, const char *text)
         fflush(NULL);
         _exit(1); /* threads may have started; nothing was served yet */
     }
+    process_accept_when_settled(process); /* nothing to wait for without checks */
     loop_timer_set(&process->loop, &process->housekeeping, process->loop.now_ms + LP_WHEEL_TICK_MS);
     loop_run(&process->loop);
     if (!process->is_ready)

@@ -64,6 +64,8 @@ bool process_open_endpoints(struct process *process, const struct lp_config *con
  * many connections will close because their server is not listed any more. */
 uint32_t process_publish(struct process *process, struct snapshot *snapshot);
 void process_tell_workers(struct process *process);
+/* Workers begin to accept when every server has its first result, or the longest wait is over. */
+void process_accept_when_settled(struct process *process);
 bool process_is_adopted(const struct process *process);
 /* Frees snapshots, servers and endpoints that nobody needs. */
 void process_sweep(struct process *process);
