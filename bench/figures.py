@@ -17,6 +17,7 @@ SUBJECTS = ("direct", "floor-epoll", "floor-uring", "limpet", "limpet-before", "
 
 # Above these the machine was too noisy to trust a figure that is close to its target.
 NOISE_IQR_MAX = 0.08    # of the floor's own cost between rounds, relative to its median
+NOISE_TAIL_MAX = 0.30   # the same for the floor's p99 at a fixed rate: pauses of the machine
 NOISE_STEAL_MAX = 2.0   # percent of the CPUs' time that the hypervisor gave to others
 NOISE_OTHERS_MAX = 5.0  # percent of the CPUs' time that processes took that are not the benchmark's
 
@@ -137,6 +138,12 @@ def noise(results):
             if floor and floor.count >= 3 and floor.iqr > NOISE_IQR_MAX:
                 said.append(f"{measure}: the floor's own cost varies by {floor.iqr:.0%} between "
                             f"rounds (bound {NOISE_IQR_MAX:.0%})")
+    for measure in ("latency", "sse", "slow"):
+        tails = [results.spread(measure, FLOOR, point, "p99") for point in results.points(measure)]
+        tails = [tail.iqr for tail in tails if tail and tail.count >= 3]
+        if tails and statistics.median(tails) > NOISE_TAIL_MAX:
+            said.append(f"{measure}: the floor's own p99 varies by {statistics.median(tails):.0%} "
+                        f"between rounds (bound {NOISE_TAIL_MAX:.0%})")
     for metric, bound, text in (
             ("steal", NOISE_STEAL_MAX, "the hypervisor gave {} of the CPUs' time to others"),
             ("others", NOISE_OTHERS_MAX, "other processes took {} of the CPUs' time")):

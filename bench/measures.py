@@ -508,7 +508,7 @@ def all_measures(lab, quick):
         Idle(PEERS, [lab.connections(n) for n in choose((1000, 5000), (1000,))], 0.5),
         Cost("sse", "delay of events", ("direct", *WITH_FLOOR),
              [point("connections=100", **sse)], "sse"),
-        Slow(PEERS, 1000, 0.7),
+        Slow(WITH_FLOOR, 500, 0.7),
         Cost("latency", "latency at a fixed rate", WITH_FLOOR,
              [point(f"rate={rate}", load=("--rate", rate), seconds=choose(0.6, 0.3))
               for rate in rates]),

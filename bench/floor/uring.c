@@ -58,7 +58,7 @@ struct side {
     uint8_t quiet_group;
     uint16_t quiet_index;
     uint32_t quiet_size;
-    uint64_t quiet_number; /* of the last quiet send to this side; they count from 1 */
+    uint64_t quiet_number; /* of the last quiet send to this side; they count from 1; 0: heard */
     uint32_t held_bytes;
     struct chunk *chunks, **chunks_end; /* for this side, in order */
     struct side *next;                  /* starved */
@@ -182,6 +182,7 @@ static void send_loudly(struct engine *engine, struct side *to)
     struct io_uring_sqe *sqe = entry(engine);
     io_uring_prep_send(sqe, to->fd, to->chunks->data, to->chunks->size, MSG_WAITALL | MSG_NOSIGNAL);
     name(sqe, to, OP_LOUD);
+    LP_ASSERT(!to->is_loud && !is_unheard(engine, to));
     to->is_loud = true;
     pair_of(to)->ops_inflight++;
 }
@@ -430,6 +431,7 @@ static void on_refused(struct engine *engine, struct side *to, int res)
         return;
     }
     uint32_t sent = res > 0 ? (uint32_t)res : 0;
+    to->quiet_number = 0;
     const char *data = buffers_at(&engine->buffers[to->quiet_group], to->quiet_index);
     hold_first(to, copy_of(data + sent, to->quiet_size - sent));
     send_loudly(engine, to);
@@ -502,7 +504,7 @@ static void free_sent(struct engine *engine)
 
         buffers_put(&engine->buffers[sent->group], sent->index);
         pair->quiets_inflight--;
-        if (!pair->is_ending && to->chunks != NULL && !to->is_loud)
+        if (!pair->is_ending && to->chunks != NULL && !to->is_loud && !is_unheard(engine, to))
             send_loudly(engine, to);
         if (!pair->is_ending && from->has_ended)
             pass_end(engine, from);
