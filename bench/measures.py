@@ -67,6 +67,12 @@ class Bench:
             self.lab.stop(self.origin)
             self.origin = None
 
+    def stop_all_but_origin(self):
+        """After a run that failed half-way."""
+        for running in list(self.lab.running):
+            if running is not self.origin:
+                self.lab.stop(running)
+
     def origin_address(self):
         """Another port for each run."""
         if self.origin.process.poll() is not None:
@@ -357,50 +363,67 @@ def with_probe(setup, port):
 
 
 class Reloads(Measure):
-    """Five reloads under load: what breaks, and how many processes are left."""
-    COUNT, APART = 5, 0.3
+    """Five reloads under load: what breaks, and how many processes are left. WebSockets are opened
+    before the first reload and after each, as they would come in real life."""
+    COUNT, APART, SECONDS = 5, 0.25, 2.4
+    LOADS = {"ws": ("--connections", 100, "--rate", 1000),
+             "http": ("--connections", 100, "--rate", 3000),
+             "close": ("--connections", 50, "--rate", 500, "--source", "127.1.0.0/24")}
+    LATER = ("--connections", 20, "--hold", 0.7)
 
-    def __init__(self, subjects, name="reloads"):
-        super().__init__(name, "five reloads under load", subjects, [Point("reloads=5")])
+    def __init__(self, subjects):
+        super().__init__("reloads", "five reloads under load", subjects, [Point("reloads=5")])
 
     def seconds(self):
-        return (0.6 + (self.COUNT + 1) * self.APART) * len(self.subjects)
+        return (1.2 + self.SECONDS) * len(self.subjects)
 
     def run(self, bench, subject, point, round_):
         def row(metric, value):
             bench.row(self.name, subject, point.parameter, round_, metric, value, "count")
 
-        seconds = (self.COUNT + 1) * self.APART
-        jobs = {"ws": ["--connections", 100, "--rate", 1000],
-                "http": ["--connections", 100, "--rate", 3000],
-                "close": ["--connections", 50, "--rate", 500, "--source", "127.1.0.0/24"]}
         with bench.subject(subject, servers=tuple(bench.origin_addresses[:10])) as (
                 running, setup, to):
             before = len(children_of(running.pid))
-            loads = {}
-            for mode, args in jobs.items():
-                args = [*args, "--seconds", seconds, "--warmup", 0.3]
-                bench.command(f"{self.name} {mode}",
-                              f"bench-load {mode} " + " ".join(map(str, args)))
-                loads[mode] = bench.start_load(mode, to, args)
-            for load in loads.values():
-                bench.wait_for(load, "measuring")
-            begin = time.monotonic()
-            for number in range(self.COUNT):
-                wait = begin + (number + 0.5) * self.APART - time.monotonic()
-                time.sleep(max(0, wait))
-                probe = bench.lab.port()
-                bench.subjects[subject].reload(running, with_probe(setup, probe))
-                if not wait_for_answer(probe, 3):
-                    bench.note(f"{subject}: one of five reloads under load did not take effect")
-            results = {mode: bench.finish_load(load, seconds + CONNECT_SECONDS)
+            loads = self.start_loads(bench, to)
+            later = self.reload_all(bench, subject, running, setup, to)
+            extra = len(children_of(running.pid)) - before
+            results = {mode: bench.finish_load(load, self.SECONDS + CONNECT_SECONDS)
                        for mode, load in loads.items()}
             # A WebSocket is dropped however politely the proxy ended it.
-            row("websockets_dropped",
-                total_errors(results["ws"]) + results["ws"].get("reopened", 0))
+            dropped = total_errors(results["ws"]) + results["ws"].get("reopened", 0)
+            for load in later:
+                timeline = bench.finish_load(load, CONNECT_SECONDS)["timeline"]
+                dropped += sum(bucket["close_frames"] + bucket["fin"] + bucket["reset"]
+                               for bucket in timeline)
+            row("websockets_dropped", dropped)
             row("requests_lost", total_errors(results["http"]) + total_errors(results["close"]))
             row("keepalive_closed", results["http"].get("reopened", 0))
-            row("extra_processes", len(children_of(running.pid)) - before)
+            row("extra_processes", extra)
+
+    def start_loads(self, bench, to):
+        loads = {}
+        for mode, args in self.LOADS.items():
+            args = [*args, "--seconds", self.SECONDS, "--warmup", 0.3]
+            bench.command(f"{self.name} {mode}", f"bench-load {mode} " + " ".join(map(str, args)))
+            loads[mode] = bench.start_load(mode, to, args)
+        for load in loads.values():
+            bench.wait_for(load, "measuring")
+        return loads
+
+    def reload_all(self, bench, subject, running, setup, to):
+        """Gives the loads with WebSockets that were opened after each reload."""
+        later = []
+        bench.command(f"{self.name} idle", "after each reload bench-load idle "
+                      + " ".join(map(str, self.LATER)))
+        for _ in range(self.COUNT):
+            time.sleep(self.APART)
+            probe = bench.lab.port()
+            bench.subjects[subject].reload(running, with_probe(setup, probe))
+            if not wait_for_answer(probe, 3):
+                bench.note(f"{subject}: one of five reloads under load did not take effect")
+            later.append(bench.start_load("idle", to, self.LATER))
+        time.sleep(self.APART)
+        return later
 
 
 class Drain(Measure):
@@ -505,7 +528,7 @@ def all_measures(lab, quick):
              True),
         Cost("up", "bulk to the server", with_splice, [point("connections=4", **bulk)], "up",
              True),
-        Idle(PEERS, [lab.connections(n) for n in choose((1000, 5000), (1000,))], 0.5),
+        Idle(PEERS, [lab.connections(n) for n in choose((1000, 5000), (5000,))], 0.1),
         Cost("sse", "delay of events", ("direct", *WITH_FLOOR),
              [point("connections=100", **sse)], "sse"),
         Slow(WITH_FLOOR, 500, 0.7),

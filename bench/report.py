@@ -178,7 +178,7 @@ def picture_ratios(results):
 def name_dots(axes, names, first_row):
     """The names of the dots of the first row, above them, moved apart where they would touch."""
     low, high = axes.get_xlim()
-    gap = (high - low) * 0.11
+    gap = (high - low) * 0.105
     places = sorted([(1.0, FLOOR)] + [(first_row[n].median, n) for n in names if first_row[n]])
     xs = [x for x, _ in places]
     for _ in range(50):
@@ -187,7 +187,8 @@ def name_dots(axes, names, first_row):
                 middle = (xs[i] + xs[i - 1]) / 2
                 xs[i - 1], xs[i] = middle - gap / 2, middle + gap / 2
     for x, (_, name) in zip(xs, places):
-        axes.text(x, -0.78, LOOKS[name][3], color=LOOKS[name][0], ha="center", va="center",
+        text = "relay" if name == FLOOR else LOOKS[name][3]
+        axes.text(x, -0.78, text, color=LOOKS[name][0], ha="center", va="center",
                   fontweight="bold" if name == "limpet" else "normal")
 
 
@@ -309,6 +310,8 @@ def picture_drain(results):
         frames = results.median("drain", name, point, "close_frames")
         text = f"{LOOKS[name][3]}: " + (f"{thousands(frames)} Close frames" if frames else
                                         "no Close frame")
+        if closes and max(closes) - min(closes) < 1500:
+            text += f", all cut at {min(closes) / 1000:.0f} s"
         ends.append((name, xs, ys, text))
     for name, xs, ys, _ in ends:
         colour, width, dashes, _ = LOOKS[name]

@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from figures import COLUMNS, Results, summary  # noqa: E402
 from measures import LOAD, ORIGIN, Bench, Drain, all_measures  # noqa: E402
-from subjects import ROOT, BenchError, Lab, RefusedError, find_subjects, output_of  # noqa: E402
+from subjects import ROOT, BenchError, Lab, RefusedError, find_subjects  # noqa: E402
 
 
 def arguments():
@@ -65,8 +65,9 @@ def choose_cpus(wanted):
 # ---- What ran where ------------------------------------------------------------------------------
 
 def git_describe():
-    status, said = output_of(["git", "-C", ROOT, "describe", "--always", "--dirty", "--tags"])
-    return said.strip() if status == 0 else "not from a git repository"
+    done = subprocess.run(["git", "-C", ROOT, "-c", "safe.directory=*", "describe", "--always",
+                           "--dirty", "--tags"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "not from a git repository"
 
 
 def first_line(path, word):
@@ -116,7 +117,7 @@ def write_results(path, comments, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as f:
         for text in comments:
-            f.write(f"# {text}\n")
+            f.write(f"# {' '.join(text.split())}\n")
         f.write("\t".join(COLUMNS) + "\n")
         for row in rows:
             value = row[5]
@@ -163,6 +164,7 @@ def one_run(bench, measure, subject, round_, point=None):
     except RefusedError:
         raise
     except BenchError as err:
+        bench.stop_all_but_origin()
         at = f", {point.parameter}" if point else ""
         bench.note(f"{measure.name}{at}, {subject}: {err}")
         print(f"  {err}", file=sys.stderr)
@@ -274,7 +276,7 @@ def speaker(quiet):
 
 def default_out():
     day = datetime.date.today().isoformat()
-    return ROOT / "bench" / "results" / f"{day}-{git_describe()}.tsv"
+    return ROOT / "bench" / "results" / f"{day}-{git_describe().replace(' ', '-')}.tsv"
 
 
 def run(lab, options):

@@ -121,7 +121,11 @@ class Lab:
         return running
 
     def stop(self, running):
-        """Ends the whole group at once: what it would still say in a drain is of no interest."""
+        """Ends the whole group at once: what it would still say in a drain is of no interest. Once
+        more does nothing."""
+        if running not in self.running:
+            return
+        self.running.remove(running)
         try:
             os.killpg(running.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -134,8 +138,6 @@ class Lab:
             while True:
                 os.waitpid(-running.pid, 0)
         running.stderr.unlink(missing_ok=True)
-        if running in self.running:
-            self.running.remove(running)
 
     def wait_until_ready(self, running, port):
         """Until it answers: a listening socket alone may belong to one that is not ready yet."""

@@ -95,6 +95,7 @@ static int open_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Each client takes two descriptors. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

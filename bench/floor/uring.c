@@ -107,6 +107,7 @@ static struct side *other_of(struct side *side)
 
 static void on_submitted(struct engine *engine)
 {
+    LP_ASSERT(io_uring_sq_ready(&engine->uring) == 0);
     engine->sent_submitted = engine->sent_end;
     /* An overflow means that we are in a loop which would fill the kernel's memory. */
     LP_ASSERT(!(*engine->uring.sq.kflags & IORING_SQ_CQ_OVERFLOW));
@@ -177,6 +178,12 @@ static void send_quietly(struct engine *engine, struct side *to, uint8_t group, 
     engine->sent[engine->sent_end++ % SENT_MAX] = (struct sent){to, index, group};
 }
 
+/* Is it open whether the last quiet send was done? */
+static bool is_unheard(const struct engine *engine, const struct side *to)
+{
+    return to->quiet_number >= engine->heard;
+}
+
 static void send_loudly(struct engine *engine, struct side *to)
 {
     struct io_uring_sqe *sqe = entry(engine);
@@ -185,12 +192,6 @@ static void send_loudly(struct engine *engine, struct side *to)
     LP_ASSERT(!to->is_loud && !is_unheard(engine, to));
     to->is_loud = true;
     pair_of(to)->ops_inflight++;
-}
-
-/* Is it open whether the last quiet send was done? */
-static bool is_unheard(const struct engine *engine, const struct side *to)
-{
-    return to->quiet_number >= engine->heard;
 }
 
 /* ---- Life -------------------------------------------------------------------------------------*/
