@@ -85,12 +85,16 @@ static uint32_t free_slab_place(struct buffer_group *group)
     return group->slabs_count++;
 }
 
-/* Room for the published buffers is always granted; beyond that memory_max decides. */
+/* Room for the published buffers is always granted; beyond that memory_max decides. Large ones get
+ * half of it: when they have it, streams go on through small ones. */
 static bool may_grow(const struct buffers *buffers, const struct buffer_group *group)
 {
     size_t bytes = stride(group) * group->slab_count;
+    bool is_large = group == &buffers->groups[URING_LARGE];
+    size_t memory_max = is_large ? buffers->memory_max / 2 : buffers->memory_max;
+
     return group->total_count < group->published_count + group->slab_count ||
-           buffers->bytes_allocated + bytes <= buffers->bytes_published_max + buffers->memory_max;
+           buffers->bytes_allocated + bytes <= buffers->bytes_published_max + memory_max;
 }
 
 static bool grow(struct buffers *buffers, struct buffer_group *group)

@@ -104,6 +104,21 @@ static void memory_max_is_the_edge(void **state)
     buffers_deinit(&buffers);
 }
 
+static void large_buffers_leave_half_of_the_memory_to_small_ones(void **state)
+{
+    struct buffers buffers;
+    uint32_t small_count = 0;
+    (void)state;
+
+    buffers_init(&buffers, 8u << 20);
+    while (buffers_take(&buffers, URING_LARGE) != URING_NO_BUFFER)
+        continue;
+    while (buffers_take(&buffers, URING_SMALL) != URING_NO_BUFFER)
+        small_count++;
+    assert_in_range(small_count, (3u << 20) / LP_BUF_SMALL_BYTES, (5u << 20) / LP_BUF_SMALL_BYTES);
+    buffers_deinit(&buffers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +127,7 @@ int main(void)
         cmocka_unit_test(the_lowest_free_buffer_is_taken_so_that_high_slabs_become_empty),
         cmocka_unit_test(a_buffer_is_free_when_its_last_reference_is_back),
         cmocka_unit_test(memory_max_is_the_edge),
+        cmocka_unit_test(large_buffers_leave_half_of_the_memory_to_small_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
