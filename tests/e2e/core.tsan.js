@@ -21,7 +21,12 @@ test('traffic, reloads, failing servers and a drain race without a report', asyn
   const web = { listener: 'web' };
   const loads = Array.from({ length: 6 }, async (_, number) => {
     while (!state.isOver) {
-      const client = await lab.connect(number === 0 ? { listener: 'line' } : web);
+      // A tcp client is reset while all servers fail their checks, as they may on a busy machine.
+      const client = number > 0 ? await lab.connect(web) : await lab.connect({ listener: 'line' }).catch(() => null);
+      if (client === null) {
+        await new Promise(setImmediate);
+        continue;
+      }
       for (let i = 0; i < 30 && !state.isOver && !client.ended; i++) {
         await client.request(i % 2 ? '/keyed' : '/echo', { method: 'POST', body: 'x'.repeat(i * 500), headers: { Cookie: `user=${number}-${i}` } }).catch(() => {});
         state.count++;
