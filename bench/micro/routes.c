@@ -1,7 +1,5 @@
 /* Finding a request's route. Every host here is as long as the others and begins alike, as those of
  * one company do; requests ask for all routes evenly, or for the last one. */
-#include <stdio.h>
-
 #include "bench/micro/micro.h"
 #include "bench/micro/world.h"
 
@@ -32,10 +30,9 @@ static void take_requests(struct routing *routing, enum routes_by by, uint32_t f
 
     for (uint32_t i = 0; i < REQUESTS_COUNT; i++) {
         uint32_t number = from + (uint32_t)(micro_random(&state) % (to - from));
-        char host[ROUTE_TEXT_MAX], path[ROUTE_TEXT_MAX + sizeof("/items/7")];
-        size_t host_size = route_host(host, by == ROUTES_BY_HOST ? number : 0);
-        size_t path_size = route_path(path, by == ROUTES_BY_PATH ? number : 0);
-        path_size += (size_t)snprintf(path + path_size, sizeof(path) - path_size, "/items/7");
+        char host[ROUTE_TEXT_MAX], path[ROUTE_TEXT_MAX];
+        size_t host_size = route_request_host(host, by, number);
+        size_t path_size = route_request_path(path, by, number);
         routing->hosts[i] = lp_arena_slice(arena, (struct lp_slice){host, host_size});
         routing->paths[i] = lp_arena_slice(arena, (struct lp_slice){path, path_size});
     }
@@ -44,7 +41,12 @@ static void take_requests(struct routing *routing, enum routes_by by, uint32_t f
 static void measure_routes(struct micro *micro, struct routing *routing, uint32_t count,
                            enum routes_by by)
 {
-    const char *by_what = by == ROUTES_BY_HOST ? "host" : "path";
+    static const char *const words[ROUTES_BY_COUNT] = {
+        [ROUTES_BY_HOST] = "host",
+        [ROUTES_BY_WILDCARD] = "*.host",
+        [ROUTES_BY_SEGMENT] = "first segment",
+        [ROUTES_BY_PATH] = "second segment",
+    };
     struct plan plan = {
         .pools_count = 1, .servers_count = 1, .routes_count = count, .routes_by = by};
     struct micro_work work = {run_route, .context = routing};
@@ -53,9 +55,9 @@ static void measure_routes(struct micro *micro, struct routing *routing, uint32_
     lp_arena_init(&arena);
     world_init(&routing->world, &plan);
     take_requests(routing, by, 0, count, &arena);
-    micro_measure(micro, &work, "%u by %s, evenly", count, by_what);
+    micro_measure(micro, &work, "%u by %s, evenly", count, words[by]);
     take_requests(routing, by, count, count + 1, &arena);
-    micro_measure(micro, &work, "%u by %s, none of them", count, by_what);
+    micro_measure(micro, &work, "%u by %s, none of them", count, words[by]);
     world_deinit(&routing->world);
     lp_arena_deinit(&arena);
 }
@@ -65,9 +67,8 @@ void micro_routes(struct micro *micro)
     static const uint32_t counts[] = {1, 10, 100, 1000};
     struct routing *routing = lp_alloc(sizeof(*routing));
 
-    for (size_t i = 0; i < LP_COUNT_OF(counts); i++) {
-        measure_routes(micro, routing, counts[i], ROUTES_BY_HOST);
-        measure_routes(micro, routing, counts[i], ROUTES_BY_PATH);
-    }
+    for (int by = 0; by < ROUTES_BY_COUNT; by++)
+        for (size_t i = 0; i < LP_COUNT_OF(counts); i++)
+            measure_routes(micro, routing, counts[i], (enum routes_by)by);
     lp_free(routing);
 }

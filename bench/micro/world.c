@@ -36,29 +36,46 @@ void text_free(struct text *text)
     *text = (struct text){0};
 }
 
-size_t route_host(char out[ROUTE_TEXT_MAX], uint32_t number)
+size_t route_request_host(char out[ROUTE_TEXT_MAX], enum routes_by by, uint32_t number)
 {
-    return (size_t)snprintf(out, ROUTE_TEXT_MAX, "app-%05u.example.com", number);
+    bool by_host = by == ROUTES_BY_HOST || by == ROUTES_BY_WILDCARD;
+
+    return (size_t)snprintf(out, ROUTE_TEXT_MAX, "%sapp-%05u.example.com",
+                            by == ROUTES_BY_WILDCARD ? "shop." : "", by_host ? number : 0);
 }
 
-size_t route_path(char out[ROUTE_TEXT_MAX], uint32_t number)
+size_t route_request_path(char out[ROUTE_TEXT_MAX], enum routes_by by, uint32_t number)
 {
-    return (size_t)snprintf(out, ROUTE_TEXT_MAX, "/app/%05u", number);
+    bool by_path = by == ROUTES_BY_SEGMENT || by == ROUTES_BY_PATH;
+
+    return (size_t)snprintf(out, ROUTE_TEXT_MAX, "/app%c%05u/items/7",
+                            by == ROUTES_BY_PATH ? '/' : '-', by_path ? number : 0);
+}
+
+static void add_route(struct text *text, enum routes_by by, uint32_t number, uint32_t pool)
+{
+    text_add(text, "      - {match: {");
+    switch (by) {
+    case ROUTES_BY_HOST:
+        text_add(text, "host: app-%05u.example.com", number);
+        break;
+    case ROUTES_BY_WILDCARD:
+        text_add(text, "host: \"*.app-%05u.example.com\"", number);
+        break;
+    case ROUTES_BY_SEGMENT:
+        text_add(text, "path: /app-%05u", number);
+        break;
+    case ROUTES_BY_PATH:
+        text_add(text, "path: /app/%05u", number);
+        break;
+    }
+    text_add(text, "}, pool: p%u}\n", pool);
 }
 
 static void add_routes(struct text *text, const struct plan *plan)
 {
-    char condition[ROUTE_TEXT_MAX];
-
-    for (uint32_t i = 0; i < plan->routes_count; i++) {
-        bool by_host = plan->routes_by == ROUTES_BY_HOST;
-        if (by_host)
-            route_host(condition, i);
-        else
-            route_path(condition, i);
-        text_add(text, "      - {match: {%s: %s}, pool: p%u}\n", by_host ? "host" : "path",
-                 condition, i % plan->pools_count);
-    }
+    for (uint32_t i = 0; i < plan->routes_count; i++)
+        add_route(text, plan->routes_by, i, i % plan->pools_count);
     text_add(text, "      - {pool: p0}\n");
 }
 

@@ -13,8 +13,10 @@ struct text {
 void text_add(struct text *text, const char *format, ...) LP_PRINTF(2, 3);
 void text_free(struct text *text);
 
-/* The routes of a listener, by host or by path. */
-enum routes_by { ROUTES_BY_HOST, ROUTES_BY_PATH };
+/* What the routes of a listener demand: a whole host, all hosts below one, the first segment of a
+ * path, or its second behind a first that all share. */
+enum routes_by { ROUTES_BY_HOST, ROUTES_BY_WILDCARD, ROUTES_BY_SEGMENT, ROUTES_BY_PATH };
+enum { ROUTES_BY_COUNT = ROUTES_BY_PATH + 1 };
 
 /* What the configuration is made of. */
 struct plan {
@@ -30,10 +32,11 @@ struct plan {
 /* Gives the YAML of a plan; to be freed with text_free(). */
 struct text plan_text(const struct plan *plan);
 
-/* "app-00042.example.com", and "/app/00042": what route number 42 matches. Gives the size. */
-#define ROUTE_TEXT_MAX 32u
-size_t route_host(char out[ROUTE_TEXT_MAX], uint32_t number);
-size_t route_path(char out[ROUTE_TEXT_MAX], uint32_t number);
+/* A request that route number 42 of such routes matches: "app-00042.example.com" and the like.
+ * Gives the size. */
+#define ROUTE_TEXT_MAX 40u
+size_t route_request_host(char out[ROUTE_TEXT_MAX], enum routes_by by, uint32_t number);
+size_t route_request_path(char out[ROUTE_TEXT_MAX], enum routes_by by, uint32_t number);
 
 struct lp_config *config_of(struct lp_slice yaml);
 
