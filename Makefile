@@ -2,8 +2,10 @@
 #
 #   all  run  install  clean  deps          the program, and what it is built from
 #   test                                    everything that CI runs, with a sum at the end
-#   test-unit  fuzz  test-e2e  test-asan  test-tsan  test-fault  test-bench  lint  format   parts
-#   bench  bench-micro  bench-report        figures beside HAProxy and nginx; BENCH=quick is short
+#   test-unit  fuzz  test-e2e  test-asan  test-tsan  test-fault  test-bench  test-wolfcrypt  lint
+#   format                                  parts
+#   bench  bench-tls  bench-micro  bench-report    figures beside HAProxy and nginx; BENCH=quick is
+#                                           short
 #
 # Sources are found by wildcard. Every build variant (release, debug, asan, tsan, fuzz, ...) comes
 # from the same rules under build/<variant>/; the finished release program is build/limpet.
@@ -37,7 +39,7 @@ LIBS     := $(LIBURING) $(WOLFSSL) -lyaml -lpthread
 WOLFSSL_DEFINES := -D_GNU_SOURCE -DWOLFSSL_USER_SETTINGS -DWOLFSSL_USER_IO -DWOLFSSL_NO_SOCK
 WOLFSSL_CFLAGS  := $(WOLFSSL_DEFINES) -isystem build/deps/wolfssl/include
 LIBURING_CFLAGS := -isystem build/deps/liburing/include
-cflags_of = $(if $(filter base/digest tls/%,$(1)),$(WOLFSSL_CFLAGS)) \
+cflags_of = $(if $(filter base/digest tls/% bench/load/secure,$(1)),$(WOLFSSL_CFLAGS)) \
 	$(if $(filter lb/uring/% bench/floor/%,$(1)),$(LIBURING_CFLAGS))
 
 FLAGS_release := -O2
@@ -70,6 +72,10 @@ build/$(1)/%.o: %.c Makefile | packages $(NEEDS_$(1)) $(LIBURING) $(WOLFSSL)
 	@mkdir -p $$(@D)
 	@echo "  $(1) $$<"
 	@$$(or $$(CC_$(1)),$$(CC)) $$(ALL_CFLAGS) $(FLAGS_$(1)) $$(call cflags_of,$$*) -MMD -MP -c -o $$@ $$<
+
+# Its headers are the library's settings, which no dependency file names.
+$(patsubst %.c,build/$(1)/%.o,base/digest.c bench/load/secure.c $(wildcard tls/*.c)): \
+	$(WOLFSSL)
 
 # The page is put into its object by the assembler, which writes no dependencies.
 build/$(1)/lb/cli/demo_page.o: lb/cli/demo.html
@@ -128,24 +134,27 @@ packages:
 $(LIBURING): | packages
 	@CC='$(CC)' LIBURING_DIR='$(LIBURING_DIR)' ./deps.sh liburing
 
-$(WOLFSSL): $(wildcard tls/wolfssl-build/*) | packages $(LIBURING)
+$(WOLFSSL): deps.sh $(wildcard tls/wolfssl-build/*) | packages $(LIBURING)
 	@CC='$(CC)' WOLFSSL_DIR='$(WOLFSSL_DIR)' WOLFSSL_DEFINES='$(WOLFSSL_DEFINES)' ./deps.sh wolfssl
 
 # ---- Benchmark -----------------------------------------------------------------------------------
 
-.PHONY: bench bench-micro bench-report bench-packages report-packages
+.PHONY: bench bench-tls bench-micro bench-report bench-packages report-packages
 
 BENCH_PROGRAMS := $(BENCH_ALL:%=build/release/bench-%)
-RESULTS        ?= $(lastword $(sort $(wildcard bench/results/*.tsv)))
+RESULTS        ?= $(lastword $(sort $(filter-out %-tls.tsv,$(wildcard bench/results/*.tsv))))
 # Debian's own python3, because only that one sees Debian's packages.
 PYTHON         := /usr/bin/python3
 
 bench-packages: packages
-	@./deps.sh packages $(PYTHON)=python3 taskset=util-linux $(if $(HAPROXY),,haproxy) \
+	@./deps.sh packages $(PYTHON)=python3 taskset=util-linux openssl $(if $(HAPROXY),,haproxy) \
 		$(if $(NGINX),,nginx=nginx-light)
 
 bench: build/limpet $(BENCH_PROGRAMS) | bench-packages
 	@exec $(PYTHON) bench/run.py $(if $(filter quick,$(BENCH)),--quick)
+
+bench-tls: build/limpet $(BENCH_PROGRAMS) | bench-packages
+	@exec $(PYTHON) bench/run.py --tls $(if $(filter quick,$(BENCH)),--quick)
 
 bench-micro: build/release/bench-micro
 	@exec $< $(if $(filter quick,$(BENCH)),--quick)
@@ -158,10 +167,11 @@ bench-report: | report-packages
 
 # ---- Tests ---------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-e2e test-asan test-tsan test-fault test-bench fuzz lint format test-packages
+.PHONY: test test-unit test-e2e test-asan test-tsan test-fault test-bench test-wolfcrypt fuzz lint \
+	format test-packages wolfcrypt-packages
 
 TEST_PACKAGES := libcmocka-dev ip=iproute2 clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
-	node=nodejs npm=npm
+	node=nodejs npm=npm openssl
 NODE_MODULES  := tests/e2e/node_modules/.package-lock.json
 E2E           := $(wildcard tests/e2e/*.test.js)
 E2E_TSAN      := $(wildcard tests/e2e/*.tsan.js)
@@ -185,7 +195,8 @@ UNIT_PROGRAMS := $(UNIT:%.c=build/asan/%) \
 	$(foreach v,O0 fast,$(patsubst %.c,build/$(v)/%,$(filter tests/unit/test_hash%,$(UNIT))))
 
 test: test-packages
-	@MAKE='$(MAKE)' tests/run lint test-unit fuzz test-asan test-tsan test-fault test-bench
+	@MAKE='$(MAKE)' tests/run lint test-unit fuzz test-asan test-tsan test-fault test-bench \
+		test-wolfcrypt
 
 test-packages: packages
 	@./deps.sh packages $(TEST_PACKAGES)
@@ -218,6 +229,35 @@ test-fault: build/asan/limpet $(NODE_MODULES)
 
 test-bench: build/limpet $(BENCH_PROGRAMS) | bench-packages report-packages
 	@tests/bench/run
+
+# The tests of the cryptography, the library's own and those of ours that use it, each with the means
+# to run as on a lesser processor.
+WOLFCRYPT_SRC := build/deps/wolfssl/test
+UNIT_TLS      := $(filter tests/unit/test_tls_session% tests/unit/test_tls_certificate%,$(UNIT))
+
+wolfcrypt-packages: packages
+	@./deps.sh packages qemu-x86_64=qemu-user objdump=binutils
+
+build/wolfcrypt/cpu.o: tests/wolfcrypt/cpu.c $(WOLFSSL) Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) -O1 $(WOLFSSL_CFLAGS) -c -o $@ $<
+
+# Keys and certificates for it come from a header, so that it reads no file.
+build/wolfcrypt/wolfcrypt: build/wolfcrypt/cpu.o $(patsubst %.c,build/release/%.o,$(wildcard base/*.c)) \
+		$(WOLFSSL)
+	@echo "  wolfcrypt"
+	@$(CC) -O1 -g1 -w -pthread $(WOLFSSL_CFLAGS) -I$(WOLFCRYPT_SRC) -DLP_WOLFCRYPT_TEST \
+		-DUSE_CERT_BUFFERS_2048 -DUSE_CERT_BUFFERS_256 -DNO_WRITE_TEMP_FILES -o $@ $(WOLFCRYPT_SRC)/wolfcrypt/test/test.c \
+		$^ -lm
+
+$(UNIT_TLS:%.c=build/debug/%.o): | test-packages
+
+build/wolfcrypt/test_tls%: build/debug/tests/unit/test_tls%.o build/wolfcrypt/cpu.o \
+		$(UNIT_HELP:%.c=build/debug/%.o) build/debug/liblimpet.a
+	@$(CC) $(ALL_CFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+test-wolfcrypt: build/wolfcrypt/wolfcrypt $(UNIT_TLS:tests/unit/%.c=build/wolfcrypt/%) | wolfcrypt-packages
+	@CC='$(CC)' tests/wolfcrypt/run $(abspath $(WOLFSSL)) $^
 
 # Globals are looked up in the release's objects, examples of the documents checked by its program.
 lint: build/limpet | test-packages

@@ -4,7 +4,8 @@
 #   deps.sh packages NAME...   installs the Debian packages that are missing (COMMAND=NAME: unless
 #                              that command is there already)
 #   deps.sh liburing           gives build/deps/liburing/{include,liburing.a}
-#   deps.sh wolfssl            gives build/deps/wolfssl/{include,libwolfssl.a}
+#   deps.sh wolfssl            gives build/deps/wolfssl/{include,libwolfssl.a}, and under test/ the
+#                              library's own test program, as source
 #
 # Sources come through apt with a configuration of its own under build/deps, so the system's stays
 # untouched; the mirror is the one the system uses. Archives are kept: a rebuild downloads nothing.
@@ -137,11 +138,15 @@ liburing() {
 wolfssl() {
     [ "$(uname -m)" = x86_64 ] || die "wolfSSL is built with its x86-64 assembly here;" \
         "other processors are not supported yet"
-    out=$deps/wolfssl
+    # Whole or not at all, and one at a time: whoever compiles meanwhile still finds the old one.
+    exec 9>"$deps/wolfssl.lock"
+    flock 9
+    out=$deps/wolfssl.new
     rm -rf "$out"
     mkdir -p "$out/asm" "$out/obj"
     if [ -n "${WOLFSSL_DIR:-}" ]; then
         say "wolfSSL: the source tree $WOLFSSL_DIR"
+        archive=
         tree=$(cd "$WOLFSSL_DIR" && pwd)
     else
         wolfssl_archive
@@ -150,10 +155,14 @@ wolfssl() {
     fi
     mkdir -p "$out/include"
     cp -R "$tree/wolfssl" "$out/include/"
+    mkdir -p "$out/test/wolfcrypt/src"
+    cp -R "$tree/wolfcrypt/test" "$out/test/wolfcrypt/"
+    cp "$tree/wolfcrypt/src/misc.c" "$out/test/wolfcrypt/src/"
     cp "$here/user_settings.h" "$here/lp_rand.h" "$out/include/"
     wolfssl_patch
     wolfssl_compile
-    rm -rf "$out/src" "$out/asm" "$out/obj"
+    rm -rf "$out/src" "$out/asm" "$out/obj" "$deps/wolfssl"
+    mv "$out" "$deps/wolfssl"
 }
 
 # Sets archive to the best there is: the pinned one, else the newest one that apt verified.
@@ -202,16 +211,18 @@ wolfssl_patch() {
 wolfssl_compile() {
     say "wolfSSL: compiling $(grep -c . "$here/sources.txt") files"
     # The flags that limpet uses, too, come from the Makefile.
-    compile="$CC -O3 -g1 -maes -fPIC -fvisibility=hidden -pthread $WOLFSSL_DEFINES
+    compile="$CC -O3 -g1 -fPIC -fvisibility=hidden -pthread $WOLFSSL_DEFINES
         -I$out/include -I$tree"
+    # shellcheck disable=SC2086 # a command line
     while read -r file; do
         name=${file##*/}
         case $file in
-        *.S) echo "$out/asm/$name $out/obj/$name.o" ;;
-        *) echo "$tree/$file $out/obj/$name.o" ;;
+        *.S) echo "-o $out/obj/$name.o -c $out/asm/$name" ;;
+        # The one file with instructions that not every x86-64 has; it asks the processor first.
+        */aes.c) echo "-maes -o $out/obj/$name.o -c $tree/$file" ;;
+        *) echo "-o $out/obj/$name.o -c $tree/$file" ;;
         esac
-        # shellcheck disable=SC2016
-    done <"$here/sources.txt" | xargs -P "$(nproc)" -n 2 sh -c "$(echo $compile)"' -c "$0" -o "$1"'
+    done <"$here/sources.txt" | xargs -P "$(nproc)" -L 1 $compile
     ar rcs "$out/libwolfssl.a" "$out"/obj/*.o
 }
 

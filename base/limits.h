@@ -24,6 +24,13 @@
 /* The kernel may fill so many buffers of a multishot receive before it looks at anything else. */
 #define LP_MULTISHOT_BYTES (32u * LP_BUF_TINY_BYTES)
 
+/* TLS handshakes in one turn of a loop: 0.1 ms each with ECDSA, and open tunnels come first. One
+ * that signs with RSA takes as long as all of them. */
+#define LP_HANDSHAKES_PER_TURN 8u
+
+/* Slow handshakes that may wait for the crypto thread; beyond, workers do them themselves. */
+#define LP_CRYPTO_JOBS_MAX 256u
+
 /* Weights of servers (HASHING.md, section 3, step 5). */
 #define LP_WEIGHT_MAX 65535u
 

@@ -86,7 +86,7 @@ class Results:
         return [line[5:].strip() for line in self.comments if line.startswith("note:")]
 
     def measures(self):
-        return list(self.parameters)
+        return [measure for measure, parameters in self.parameters.items() if parameters]
 
     def points(self, measure):
         """Parameters of a measure without those of its timelines."""
@@ -132,11 +132,14 @@ class Results:
 def noise(results):
     """Sentences about the machine, one for each reason not to trust close calls; empty if quiet."""
     said = []
-    for measure in ("http", "ws", "close", "churn", "down", "up"):
+    # A bare relay ends no TLS: there the peer that limpet is compared with is what should be steady.
+    for measure, steady in (*((m, FLOOR) for m in ("http", "ws", "close", "churn", "down", "up")),
+                            *((f"tls-{m}", "haproxy") for m in ("full", "down", "up"))):
         for point in results.points(measure):
-            floor = results.spread(measure, FLOOR, point, "cpu")
+            floor = results.spread(measure, steady, point, "cpu")
             if floor and floor.count >= 3 and floor.iqr > NOISE_IQR_MAX:
-                said.append(f"{measure}: the floor's own cost varies by {floor.iqr:.0%} between "
+                whose = "the floor" if steady == FLOOR else steady
+                said.append(f"{measure}: {whose}'s own cost varies by {floor.iqr:.0%} between "
                             f"rounds (bound {NOISE_IQR_MAX:.0%})")
     for measure in ("latency", "sse", "slow"):
         tails = [results.spread(measure, FLOOR, point, "p99") for point in results.points(measure)]
@@ -203,11 +206,11 @@ def how_far(spread, then, text):
         f"{text}: {spread.median / then - 1:+.0%} away"
 
 
-def ratio_target(results, what, measure, against, bound, then, metric="cpu"):
+def ratio_target(results, what, measure, against, bound, then, metric="cpu", point=None):
     points = results.points(measure)
-    if not points:
+    if not points or (point and point not in points):
         return Target(what, "", f"<= {bound} x {against}", "not measured")
-    point = points[0]
+    point = point or points[0]
     ratio = results.ratio(measure, "limpet", against, point, metric)
     peers = []
     for peer in PEERS:
@@ -219,17 +222,18 @@ def ratio_target(results, what, measure, against, bound, then, metric="cpu"):
                   how_far(ratio, then, f"{then:.2f}x") if then else "", ", ".join(peers))
 
 
-def memory_target(results):
-    points = results.points("idle")
+def memory_target(results, what, measure, bound, then):
+    points = results.points(measure)
     if not points:
-        return Target("PSS per idle WebSocket", "", "<= 700 B", "not measured")
+        return Target(what, "", f"<= {bound} B", "not measured")
     point = points[-1]
-    spread = results.spread("idle", "limpet", point, "pss_per_connection")
-    peers = ", ".join(f"{peer} {number(results.median('idle', peer, point, 'pss_per_connection'))}"
-                      " B" for peer in PEERS if peer in results.subjects("idle"))
-    return Target(f"PSS per idle WebSocket ({point.split('=')[1]} of them)",
-                  f"{number(spread.median)} B" if spread else "-", "<= 700 B",
-                  judge(results, "memory", spread, 700), how_far(spread, 300, "300 B"), peers)
+    spread = results.spread(measure, "limpet", point, "pss_per_connection")
+    peers = ", ".join(f"{peer} {number(results.median(measure, peer, point, 'pss_per_connection'))}"
+                      " B" for peer in PEERS if peer in results.subjects(measure))
+    return Target(f"{what} ({point.split('=')[1]} of them)",
+                  f"{number(spread.median)} B" if spread else "-", f"<= {bound} B",
+                  judge(results, "memory", spread, bound), how_far(spread, then, f"{then} B"),
+                  peers)
 
 
 def reloads_target(results):
@@ -395,14 +399,36 @@ def growth_targets(results):
                      ", ".join(peers))
 
 
+def has_tls(results):
+    return any(measure.startswith("tls-") for measure in results.measures())
+
+
+def tls_targets(results):
+    return [
+        *(ratio_target(results, f"full TLS handshake and GET ({group}), CPU", "tls-full", "haproxy",
+                       0.4, 0.25, point=f"group={group}") for group in ("X25519", "P-256")),
+        ratio_target(results, "TLS bulk down, CPU per GB", "tls-down", "haproxy", 0.9, 0.6),
+        ratio_target(results, "TLS bulk up, CPU per GB", "tls-up", "haproxy", 0.9, 0.6),
+        memory_target(results, "PSS per idle WebSocket over TLS", "tls-idle", 4600, 1000),
+    ]
+
+
 def targets(results):
+    """Those of TLS, of all else, or of both, by what was measured at all."""
+    if not has_tls(results):
+        return plain_targets(results)
+    is_alone = all(measure.startswith("tls-") for measure in results.measures())
+    return [*([] if is_alone else plain_targets(results)), *tls_targets(results)]
+
+
+def plain_targets(results):
     return [
         ratio_target(results, "HTTP keep-alive, CPU per request", "http", FLOOR, 1.25, 1.1),
         ratio_target(results, "WebSocket echo, CPU per round trip", "ws", FLOOR, 1.05, 1.0),
         ratio_target(results, "one connection per request, CPU", "close", "nginx", 1.0, 0.8),
         ratio_target(results, "bulk down, CPU per GB", "down", "haproxy", 1.0, 0.8),
         ratio_target(results, "bulk up, CPU per GB", "up", "haproxy", 1.0, 0.8),
-        memory_target(results),
+        memory_target(results, "PSS per idle WebSocket", "idle", 700, 300),
         reloads_target(results),
         reload_target(results),
         sse_target(results),
@@ -423,6 +449,10 @@ def table(rows, heads):
     return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
 
 
+def cost_metric(measure):
+    return "pss_per_connection" if measure in ("idle", "tls-idle") else "cpu"
+
+
 def measured_pivot(results):
     """Rows and heads: the cost of each subject at each point, and limpet's ratios."""
     names = [n for n in SUBJECTS if any(n in results.subjects(m) for m in results.measures())
@@ -430,7 +460,7 @@ def measured_pivot(results):
     ours = [n for n in ("floor-epoll", "limpet-before", *PEERS) if n in names]
     rows = []
     for measure in results.measures():
-        metric = "pss_per_connection" if measure == "idle" else "cpu"
+        metric = cost_metric(measure)
         for point in results.points(measure):
             medians = [results.median(measure, n, point, metric) for n in names]
             if not any(m is not None for m in medians):
@@ -443,11 +473,24 @@ def measured_pivot(results):
     return rows, ("measure", "at", *names, *(f"limpet/{n}" for n in ours))
 
 
+def handshakes_per_second(results):
+    """The same cost the other way round: connections of a CPU that does nothing else."""
+    rows = []
+    for measure in ("tls-full", "tls-resumed", "tls-rsa"):
+        for point in results.points(measure):
+            costs = [results.median(measure, n, point, "cpu") for n in ("limpet", *PEERS)]
+            rows.append((measure, point, *(number(round(1e6 / c)) if c else "" for c in costs)))
+    if not rows:
+        return []
+    return ["Handshakes with a GET in each second of CPU", "",
+            *table(rows, ("measure", "at", "limpet", *PEERS))]
+
+
 def spread_table(results):
     """Every cost with its spread over the rounds."""
     rows = []
     for measure in results.measures():
-        metric = "pss_per_connection" if measure == "idle" else "cpu"
+        metric = cost_metric(measure)
         for point in results.points(measure):
             for subject in results.subjects(measure):
                 spread = results.spread(measure, subject, point, metric)
@@ -500,11 +543,16 @@ def summary(results):
             if t.verdict != "not measured"]
     lines += table(rows, ("target", "limpet", "must reach", "verdict", "and then", "peers"))
     left = [t.what for t in judged if t.verdict == "not measured"]
-    lines += ["", "Not measured: " + "; ".join([*left, "TLS (comes with the TLS issue)"]), "",
-              "Cost: CPU in us per unit, ms per GB for bulk (down, up), bytes per connection for "
+    left += [] if has_tls(results) else ["TLS (make bench-tls)"]
+    lines += ["", "Not measured: " + "; ".join(left), ""] if left else [""]
+    lines += ["Cost: CPU in us per unit, ms per GB for bulk (down, up), bytes per connection for "
               "idle; median over the rounds", ""]
     lines += table(*measured_pivot(results))
-    lines += ["", "Latency, median over the rounds", ""] + table(*latency_pivot(results))
+    if has_tls(results):
+        lines += ["", *handshakes_per_second(results)]
+    latencies, heads = latency_pivot(results)
+    if latencies:
+        lines += ["", "Latency, median over the rounds", ""] + table(latencies, heads)
     trouble = errors_said(results) + [f"note: {n}" for n in results.notes()]
     if trouble:
         lines += ["", "Errors and notes"] + [f"  {line}" for line in trouble]

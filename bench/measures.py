@@ -223,6 +223,7 @@ class Cost(Measure):
         def row(metric, value, unit):
             bench.row(self.name, subject, point.parameter, round_, metric, value, unit)
 
+        self.check_handshakes(row, point, result)
         proxy = result.get("proxy") or {}
         volume = result.get("bytes_in", 0) + result.get("bytes_out", 0)
         if self.per_byte:
@@ -240,6 +241,18 @@ class Cost(Measure):
         row("reopened", result.get("reopened", 0), "count")
 
 
+    def check_handshakes(self, row, point, result):
+        """Full handshakes are not what is measured when some were resumed, and the reverse."""
+        tls = result.get("tls")
+        if not tls or self.mode not in ("close", "churn"):
+            return
+        share = tls["resumed"] / max(tls["handshakes"], 1)
+        if "--resume" in point.load:
+            row("resumed", 100 * share, "%")
+        if share < 0.95 if "--resume" in point.load else share > 0:
+            raise BenchError(f"{share:.0%} of {tls['handshakes']} handshakes were resumed")
+
+
 def record_latency(row, result):
     for metric in ("mean", "p50", "p99", "p99.9", "max"):
         row(metric, result["latency_us"][metric], "us")
@@ -248,29 +261,31 @@ def record_latency(row, result):
 class Idle(Measure):
     """WebSockets are opened in steps and left alone; the user memory (PSS) at each step."""
 
-    def __init__(self, subjects, steps, quiet):
+    def __init__(self, subjects, steps, quiet, name="idle", tls=""):
         points = [Point(f"connections={n}", connections=n) for n in steps]
-        super().__init__("idle", "memory per idle WebSocket", subjects, points)
-        self.quiet = quiet
+        super().__init__(name, f"memory per idle WebSocket{' over TLS' if tls else ''}", subjects,
+                         points)
+        self.quiet, self.tls = quiet, tls
 
     def seconds(self):
         return (0.6 + (self.quiet + 0.1) * len(self.points)
-                + self.points[-1].connections * 0.0004) * len(self.subjects)
+                + self.points[-1].connections * (0.0012 if self.tls else 0.0004)
+                ) * len(self.subjects)
 
     def run_all(self, bench, subject, round_):
         def row(parameter, metric, value, unit):
             bench.row(self.name, subject, parameter, round_, metric, value, unit)
 
         opened, loads = 0, []
-        with bench.subject(subject) as (running, _, to):
+        with bench.subject(subject, tls=self.tls) as (running, _, to):
             time.sleep(0.2)
             before = pss_of(running.pid)
             row("connections=0", "pss", before, "B")
             for point in self.points:
                 more = point.connections - opened
-                args = ["--connections", more, "--hold", 60]
-                bench.command(f"{self.name} {point.parameter}",
-                              f"bench-load idle --connections {more} --hold 60, beside the others")
+                args = ["--connections", more, "--hold", 60, *(["--tls"] if self.tls else [])]
+                bench.command(f"{self.name} {point.parameter}", "bench-load idle "
+                              + " ".join(map(str, args)) + ", beside the others")
                 loads.append(bench.start_load("idle", to, args))
                 bench.wait_for(loads[-1], "open")
                 opened = point.connections
@@ -488,13 +503,47 @@ class Drain(Measure):
 
 # ---- The plan ------------------------------------------------------------------------------------
 
-NOT_QUICK = ("churn", "up", "slow", "growth-ws", "servers", "servers-hash")
+NOT_QUICK = ("churn", "up", "slow", "growth-ws", "servers", "servers-hash", "tls-rsa",
+             "tls-up")
 
 
 def growth(name, title, lab, mode, counts, seconds):
     points = [Point(f"connections={n}", connections=lab.connections(n), seconds=seconds,
                     warmup=0.2 + n / 16000) for n in counts]
     return Cost(name, title, WITH_FLOOR, points, mode)
+
+
+def tls_measures(lab, quick):
+    """What TLS costs, for the programs that end it. Names begin with tls-, so that a result may have
+    both."""
+    def choose(full, quickly):
+        return quickly if quick else full
+
+    def point(parameter, *load, kind="ecdsa", **more):
+        return Point(parameter, load=("--tls", *load), setup={"tls": kind},
+                     **{"seconds": choose(0.8, 0.3), **more})
+
+    source = ("--source", "127.1.0.0/24")
+    size = ("--size", 1 << 30)
+    bulk = {"connections": 4, "seconds": choose(0.6, 0.3)}
+    plan = [
+        Cost("tls-full", "full TLS handshake (ECDSA) and GET", PEERS,
+             [point(f"group={group}", "--group", group, *source)
+              for group in choose(("X25519", "P-256"), ("X25519",))], "close"),
+        Cost("tls-resumed", "resumed TLS handshake and GET", PEERS,
+             [point("group=X25519", "--resume", *source)], "close"),
+        Cost("tls-rsa", "full TLS handshake (RSA-2048) and GET", PEERS,
+             [point("group=X25519", *source, kind="rsa")], "close"),
+        Cost("tls-http", "HTTPS keep-alive, 128 B", PEERS, [point("connections=100")]),
+        Cost("tls-ws", "WebSocket echo over TLS, 64 B", PEERS, [point("connections=100")], "ws"),
+        Cost("tls-down", "bulk to the client over TLS", PEERS,
+             [point("connections=4", *size, **bulk)], "down", True),
+        Cost("tls-up", "bulk to the server over TLS", PEERS,
+             [point("connections=4", *size, **bulk)], "up", True),
+        Idle(PEERS, [lab.connections(n) for n in choose((1000, 5000), (1000,))], 0.1, "tls-idle",
+             "ecdsa"),
+    ]
+    return [m for m in plan if not quick or m.name not in NOT_QUICK]
 
 
 def all_measures(lab, quick):

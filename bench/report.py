@@ -132,25 +132,41 @@ def curves(axes, results, measure, metric, names=DRAWN, scale=1.0):
 
 def picture_ratios(results):
     """Cost relative to the bare relay: one row for each measure."""
-    rows = [("http", "HTTP keep-alive, 128 B", 1.25), ("ws", "WebSocket echo, 64 B", 1.05),
-            ("close", "one connection per request", None),
-            ("churn", "connect, upgrade, echo, Close", None),
-            ("down", "bulk to the client", None), ("up", "bulk to the server", None)]
+    rows = [("http", "HTTP keep-alive, 128 B"), ("ws", "WebSocket echo, 64 B"),
+            ("close", "one connection per request"), ("churn", "connect, upgrade, echo, Close"),
+            ("down", "bulk to the client"), ("up", "bulk to the server")]
+    return ratios_figure(results, rows, FLOOR, "CPU per unit, as multiples of a bare relay",
+                         "dots: median, bars: all rounds; the relay keeps no server connections, "
+                         "which is why it can lose")
+
+
+def picture_tls(results):
+    """What TLS costs, relative to HAProxy."""
+    rows = [("tls-full", "full handshake and GET"), ("tls-resumed", "resumed handshake and GET"),
+            ("tls-rsa", "full handshake, RSA-2048"), ("tls-http", "HTTPS keep-alive, 128 B"),
+            ("tls-ws", "WebSocket echo, 64 B"), ("tls-down", "bulk to the client"),
+            ("tls-up", "bulk to the server")]
+    return ratios_figure(results, rows, "haproxy", "TLS: CPU per unit, as multiples of HAProxy's",
+                         "dots: median, bars: all rounds; TLS 1.3, X25519, AES-128-GCM, "
+                         "ECDSA P-256 where nothing else is said")
+
+
+def ratios_figure(results, rows, base, text, below):
+    """One row for each measure at its first point, one dot for each subject."""
     rows = [row for row in rows if results.points(row[0])]
-    names = [n for n in DRAWN if n != FLOOR]
-    ratios = {(measure, name): results.ratio(measure, name, FLOOR, results.points(measure)[0])
-              for measure, _, _ in rows for name in names}
+    names = [n for n in DRAWN if n not in (FLOOR, base)]
+    ratios = {(measure, name): results.ratio(measure, name, base, results.points(measure)[0])
+              for measure, _ in rows for name in names}
     if not any(ratios.values()):
         return None
     figure = plt.figure(figsize=(7.6, 0.95 + 0.44 * (len(rows) + 0.5)))
-    title(figure, "CPU per unit, as multiples of a bare relay",
-          "dots: median, bars: all rounds; the relay keeps no server connections, which is why it can lose")
+    title(figure, text, below)
     height = figure.get_figheight()
     axes = figure.add_axes([0.30, 0.32 / height, 0.66, 1 - 0.95 / height])
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
     axes.axvline(1, color=INK, lw=1.1, ls="--")
-    for y, (measure, _, _) in enumerate(rows):
+    for y, (measure, _) in enumerate(rows):
         for name in names:
             ratio = ratios[measure, name]
             if ratio is None:
@@ -166,20 +182,20 @@ def picture_ratios(results):
                       ha="center", va="center", fontsize=8, fontweight="bold")
     axes.set_ylim(len(rows) - 0.45, -0.95)
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.93), high)
-    axes.set_yticks(range(len(rows)), [text for _, text, _ in rows])
+    axes.set_xlim(min(low, 0.93), max(high, 1.07))
+    axes.set_yticks(range(len(rows)), [what for _, what in rows])
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", length=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}x"))
-    name_dots(axes, names, {name: ratios[rows[0][0], name] for name in names})
+    name_dots(axes, names, {name: ratios[rows[0][0], name] for name in names}, base)
     return figure
 
 
-def name_dots(axes, names, first_row):
+def name_dots(axes, names, first_row, base):
     """The names of the dots of the first row, above them, moved apart where they would touch."""
     low, high = axes.get_xlim()
     gap = (high - low) * 0.105
-    places = sorted([(1.0, FLOOR)] + [(first_row[n].median, n) for n in names if first_row[n]])
+    places = sorted([(1.0, base)] + [(first_row[n].median, n) for n in names if first_row[n]])
     xs = [x for x, _ in places]
     for _ in range(50):
         for i in range(1, len(xs)):
@@ -216,26 +232,34 @@ def picture_latency(results):
 
 
 def picture_memory(results):
-    points = results.points("idle")
-    names = [n for n in DRAWN if n in results.subjects("idle")]
+    return memory_figure(results, "idle", "User memory of idle WebSockets")
+
+
+def picture_tls_memory(results):
+    return memory_figure(results, "tls-idle", "User memory of idle WebSockets over TLS")
+
+
+def memory_figure(results, measure, text):
+    points = results.points(measure)
+    names = [n for n in DRAWN if n in results.subjects(measure)]
     if not points or not names:
         return None
     figure = plt.figure(figsize=(7.6, 2.9))
-    title(figure, "User memory of idle WebSockets",
+    title(figure, text,
           "MiB that the proxy grows by (PSS), over the number of proxied connections")
     axes = figure.add_axes([0.07, 0.12, 0.64, 0.68])
     ends = []
     for name in names:
         line = [(0, 0.0)]
         for point in points:
-            each = results.median("idle", name, point, "pss_per_connection")
+            each = results.median(measure, name, point, "pss_per_connection")
             if each is not None:
                 line.append((value_of(point), each * value_of(point) / 2**20))
         draw_line(axes, name, *zip(*line))
-        each = results.median("idle", name, points[-1], "pss_per_connection")
+        each = results.median(measure, name, points[-1], "pss_per_connection")
         if each is not None:
-            text = f"{LOOKS[name][3]}: {thousands(round(each))} B each"
-            ends.append((name, line[-1][1], text))
+            said = f"{LOOKS[name][3]}: {thousands(round(each))} B each"
+            ends.append((name, line[-1][1], said))
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.set_xticks([0] + [value_of(p) for p in points])
@@ -359,7 +383,7 @@ def picture_reload(results):
 
 PICTURES = {"ratios": picture_ratios, "latency": picture_latency, "memory": picture_memory,
             "growth": picture_growth, "sizes": picture_sizes, "drain": picture_drain,
-            "reload": picture_reload}
+            "reload": picture_reload, "tls": picture_tls, "tls-memory": picture_tls_memory}
 ALTS = {
     "ratios": "CPU per unit of limpet, HAProxy and nginx as multiples of a bare relay",
     "latency": "median, p99 and p99.9 latency over the rate of requests",
@@ -368,6 +392,8 @@ ALTS = {
     "sizes": "CPU per request over the number of servers and of routes",
     "drain": "WebSockets still connected over the seconds of a drain",
     "reload": "latency through a reload",
+    "tls": "CPU per unit of TLS, of limpet and nginx as multiples of HAProxy's",
+    "tls-memory": "user memory of idle WebSockets over TLS over their number",
 }
 
 
@@ -477,7 +503,6 @@ def main():
     for name, draw in PICTURES.items():
         figure = draw(results)
         if figure is None:
-            print(f"report: nothing to draw for {name}", file=sys.stderr)
             continue
         pictures[name] = save(figure, name, options.out)
     path = options.out / "report.html"

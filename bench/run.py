@@ -20,7 +20,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from figures import COLUMNS, Results, summary  # noqa: E402
-from measures import LOAD, ORIGIN, Bench, Drain, all_measures  # noqa: E402
+from measures import LOAD, ORIGIN, Bench, Drain, all_measures, tls_measures  # noqa: E402
 from subjects import ROOT, BenchError, Lab, RefusedError, find_subjects  # noqa: E402
 
 
@@ -30,6 +30,7 @@ def arguments():
         epilog="Environment: HAPROXY= and NGINX= name other builds, LIMPET= another limpet, which "
                "is measured as limpet-before.")
     parser.add_argument("--quick", action="store_true", help="3 short rounds, about 2 minutes")
+    parser.add_argument("--tls", action="store_true", help="what TLS costs, instead of all else")
     parser.add_argument("--rounds", type=int, metavar="N", help="default 5, quick 3")
     parser.add_argument("--only", metavar="MEASURE,...", help="these measures only")
     parser.add_argument("--subjects", metavar="NAME,...", help="these subjects only")
@@ -100,6 +101,7 @@ def head_comments(bench, lab, options, rounds, done):
     named = [word for word in ("HAPROXY", "NGINX", "LIMPET") if os.environ.get(word)]
     yield "command: " + " ".join([*(f"{word}=..." for word in named), "bench/run.py",
                                   *(["--quick"] if options.quick else []),
+                                  *(["--tls"] if options.tls else []),
                                   *(["--only", options.only] if options.only else []),
                                   f"--rounds {rounds}"])
     for subject in bench.subjects.values():
@@ -235,7 +237,7 @@ def plan(measures, rounds):
 
 
 def choose_measures(lab, options):
-    measures = all_measures(lab, options.quick)
+    measures = (tls_measures if options.tls else all_measures)(lab, options.quick)
     if options.only:
         wanted = options.only.split(",")
         unknown = set(wanted) - {m.name for m in measures}
@@ -274,9 +276,10 @@ def speaker(quiet):
     return say
 
 
-def default_out():
+def default_out(options):
     day = datetime.date.today().isoformat()
-    return ROOT / "bench" / "results" / f"{day}-{git_describe().replace(' ', '-')}.tsv"
+    kind = "-tls" if options.tls else ""
+    return ROOT / "bench" / "results" / f"{day}-{git_describe().replace(' ', '-')}{kind}.tsv"
 
 
 def run(lab, options):
@@ -295,7 +298,7 @@ def run(lab, options):
     finally:
         # What was measured until an interruption is kept, and says that it is incomplete.
         if bench.rows:
-            out = (options.out or default_out()).resolve()
+            out = (options.out or default_out(options)).resolve()
             comments = list(head_comments(bench, lab, options, rounds, done))
             write_results(out, comments, bench.rows)
             text = summary(Results.read(out))

@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"
 FLOORS = ("floor-epoll", "floor-uring")
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+KEYS = {"ecdsa": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        "rsa": ("-newkey", "rsa:2048")}
 START_SECONDS = 20  # 10 000 servers with consistent hashing take nginx seconds on a slow machine
 
 
@@ -43,6 +46,7 @@ class Setup:
     probe_port: int = 0           # a second listener, which only a new configuration has
     drain_seconds: int = 0        # set when the drain is measured
     splice: bool = False          # HAProxy only
+    tls: str = ""                 # the kind of the certificate: ecdsa, rsa
 
 
 @dataclass
@@ -77,6 +81,7 @@ class Lab:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.nofile = hard
+        self.certificates = {}
         self.libc = ctypes.CDLL(None)
         self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
@@ -100,6 +105,19 @@ class Lab:
             if all(port_is_free(port) for port in range(first, first + count)):
                 return first
         raise BenchError(f"no {count} consecutive free ports above {self.port_first}")
+
+    def certificate(self, kind):
+        """A new certificate, made once in a run. Gives its file and its key's."""
+        if kind not in self.certificates:
+            cert, key = self.dir / f"{kind}.pem", self.dir / f"{kind}.key"
+            status, said = output_of(["openssl", "req", "-x509", *KEYS[kind], "-nodes", "-days", 30,
+                                      "-subj", "/CN=localhost", "-keyout", key, "-out", cert])
+            if status != 0:
+                raise BenchError(f"openssl makes no certificate: {said.strip()}")
+            # HAProxy reads both from one file.
+            (self.dir / f"{kind}.both").write_text(cert.read_text() + key.read_text())
+            self.certificates[kind] = cert, key
+        return self.certificates[kind]
 
     def start(self, name, argv, cpu):
         self.names += 1
@@ -139,10 +157,10 @@ class Lab:
                 os.waitpid(-running.pid, 0)
         running.stderr.unlink(missing_ok=True)
 
-    def wait_until_ready(self, running, port):
+    def wait_until_ready(self, running, port, has_tls=False):
         """Until it answers: a listening socket alone may belong to one that is not ready yet."""
         end = time.monotonic() + START_SECONDS
-        while not wait_for_answer(port, 0.2):
+        while not wait_for_answer(port, 0.2, has_tls):
             if running.process.poll() is not None:
                 raise BenchError(f"{running.name} ended at its start: {running.last_words()}")
             if time.monotonic() > end:
@@ -150,12 +168,22 @@ class Lab:
                                  f"{START_SECONDS} s: {running.last_words()}")
 
 
-def wait_for_answer(port, seconds):
+@contextlib.contextmanager
+def connected(port, has_tls):
+    with socket.create_connection(("127.0.0.1", port), timeout=0.5) as plain:
+        if not has_tls:
+            yield plain
+            return
+        with ssl._create_unverified_context().wrap_socket(plain) as secure:
+            yield secure
+
+
+def wait_for_answer(port, seconds, has_tls=False):
     """Until an HTTP answer begins on the port. Gives False when none came in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=0.5) as s:
+            with connected(port, has_tls) as s:
                 s.sendall(b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
                 if s.recv(12).startswith(b"HTTP/1.1 200"):
                     return True
@@ -234,14 +262,15 @@ class Subject:
         """Writes the configuration, has it checked the first time, starts, waits for the port."""
         setup = replace(setup, port=self.lab.port())
         self.write(setup)
-        shape = (len(setup.servers), setup.balance, setup.routes, setup.drain_seconds, setup.splice)
+        shape = (len(setup.servers), setup.balance, setup.routes, setup.drain_seconds, setup.splice,
+                 setup.tls)
         if shape not in self.checked and self.check_argv():
             status, said = output_of(self.check_argv())
             if status != 0:
                 raise RefusedError(f"{self.name} refuses its configuration: {said.strip()}")
             self.checked.add(shape)
         running = self.lab.start(self.name, self.run_argv(setup), self.lab.cpu_subject)
-        self.lab.wait_until_ready(running, setup.port)
+        self.lab.wait_until_ready(running, setup.port, bool(setup.tls))
         return running, setup
 
     def reload(self, running, setup):
@@ -280,6 +309,7 @@ class Limpet(Subject):
             probe = f'  probe:\n    bind: "127.0.0.1:{setup.probe_port}"\n    pool: app'
         return fill(self.template, {
             "PORT": setup.port,
+            "TLS": self.tls(setup),
             "ROUTES": "\n".join(f"      - {{match: {{host: {host}}}, pool: app}}"
                                 for host in hosts(setup)),
             "PROBE": probe,
@@ -289,6 +319,12 @@ class Limpet(Subject):
             "DRAIN_DEADLINE": f"{setup.drain_seconds}s" if setup.drain_seconds else "1s",
             "SERVERS": "\n".join(f"      s{i}: {a}" for i, a in enumerate(setup.servers)),
         })
+
+    def tls(self, setup):
+        if not setup.tls:
+            return ""
+        cert, key = self.lab.certificate(setup.tls)
+        return f"    tls: {{certificates: [{{cert: {cert}, key: {key}}}]}}"
 
     def check_argv(self):
         return [self.binary, "check", "-c", self.file]
@@ -325,6 +361,7 @@ class Haproxy(Subject):
             "MAXCONN": 1000 if setup.splice else min(10000, (self.lab.nofile - 200) // 2),
             "DRAIN": f"    hard-stop-after {drain}s\n    close-spread-time {drain * 4 // 5}s"
                      if drain else "",
+            "TLS": self.tls(setup),
             "SPLICE": "    option splice-auto" if setup.splice else "",
             "ROUTES": routes,
             "PROBE": probe,
@@ -333,6 +370,12 @@ class Haproxy(Subject):
             "SERVERS": "\n".join(servers),
             "FIRST_SERVER": servers[0],
         })
+
+    def tls(self, setup):
+        if not setup.tls:
+            return ""
+        self.lab.certificate(setup.tls)
+        return f" ssl crt {self.lab.dir}/{setup.tls}.both"
 
     def check_argv(self):
         return [self.binary, "-c", "-f", self.file]
@@ -376,11 +419,19 @@ class Nginx(Subject):
             "DRAIN": f"worker_shutdown_timeout {setup.drain_seconds}s;"
                      if setup.drain_seconds else "",
             "TEMP_PATHS": "\n".join(temp),
+            "SSL": " ssl" if setup.tls else "",
+            "TLS": self.tls(setup),
             "BALANCE": "        hash $remote_addr consistent;" if setup.balance == "hash" else "",
             "SERVERS": "\n".join(f"        server {a};" for a in setup.servers),
             "ROUTES": "\n".join(server(setup.port, host) for host in hosts(setup)),
             "PROBE": server(setup.probe_port, "probe") if setup.probe_port else "",
         })
+
+    def tls(self, setup):
+        if not setup.tls:
+            return ""
+        cert, key = self.lab.certificate(setup.tls)
+        return f"        ssl_certificate {cert};\n        ssl_certificate_key {key};"
 
     def check_argv(self):
         return [self.binary, "-t", "-q", "-e", "stderr", "-p", self.lab.dir, "-c", self.file]

@@ -15,16 +15,15 @@
 
 /* ---- small helpers ---- */
 
-/* Was this read as a map, so that what it lacks is worth a word? */
-static bool is_map(const struct node *node)
+bool check_is_map(const struct node *node)
 {
     return node != NULL && (node->kind == NODE_MAP || node_is_nothing(node));
 }
 
-static void report_missing(struct reader *r, const struct place *parent, const char *key,
-                           const char *sentence)
+void check_report_missing(struct reader *r, const struct place *map, const char *key,
+                          const char *sentence)
 {
-    struct place at = {.up = parent, .node = parent->node, .key = lp_slice_of(key)};
+    struct place at = {.up = map, .node = map->node, .key = lp_slice_of(key)};
 
     read_error(r, &at, "is missing; %s", sentence);
 }
@@ -149,11 +148,11 @@ static void check_servers(struct reader *r, const struct place *at, struct lp_cf
     struct place servers = place_of_key(at, "servers");
 
     if (servers.node == NULL) {
-        report_missing(r, at, "servers", "a pool needs at least one server");
+        check_report_missing(r, at, "servers", "a pool needs at least one server");
         return;
     }
     if (pool->servers_count == 0) {
-        if (is_map(servers.node))
+        if (check_is_map(servers.node))
             read_error(r, &servers, "is empty; a pool needs at least one server");
         return;
     }
@@ -162,8 +161,8 @@ static void check_servers(struct reader *r, const struct place *at, struct lp_cf
                    LP_POOL_SERVERS_MAX);
     for (struct node *node = servers.node->first; node != NULL; node = node->next) {
         struct place server = {.up = &servers, .node = node, .key = node->key->text};
-        if (is_map(node) && node_find(node, "address") == NULL)
-            report_missing(r, &server, "address", "a server needs one, like 10.0.0.1:8080");
+        if (check_is_map(node) && node_find(node, "address") == NULL)
+            check_report_missing(r, &server, "address", "a server needs one, like 10.0.0.1:8080");
     }
     check_ids(r, &servers, pool);
     check_weights(r, &servers, pool);
@@ -174,9 +173,10 @@ static void check_pool(struct reader *r, const struct place *at, struct lp_cfg_p
     struct place hash = place_of_key(at, "hash");
     struct place key = place_of_key(&hash, "key");
 
-    if (!is_map(at->node))
+    if (!check_is_map(at->node))
         return;
     check_servers(r, at, pool);
+    check_back_tls(r, at, pool);
     if (key.node != NULL && pool->keys_count > 1 && pool->balance == LP_BALANCE_HASH)
         read_warning(r, &key,
                      "a list of keys: a client whose requests carry \"%.*s\" only now and "
@@ -231,14 +231,20 @@ static void check_match(struct reader *r, const struct place *at, enum lp_protoc
 
     if (path.node != NULL && exact.node != NULL)
         read_error_of_key(r, &exact, NULL, "stands beside \"path\"; a route has one of them");
-    if (protocol == LP_PROTOCOL_HTTP || at->node->kind != NODE_MAP)
+    if (at->node->kind != NODE_MAP)
         return;
     for (struct node *node = at->node->first; node != NULL; node = node->next) {
         struct place condition = {.up = at, .node = node, .key = node->key->text};
-        if (schema_find(SECTION_MATCH, condition.key) != NULL)
+        bool is_sni = lp_slice_equal(condition.key, LP_SLICE("sni"));
+        if (protocol == LP_PROTOCOL_HTTP && is_sni)
             read_error_of_key(r, &condition, NULL,
-                              "a listener with protocol tcp sees no requests, so there is nothing "
-                              "to match");
+                              "a listener with protocol http matches the \"host\" of each "
+                              "request; \"sni\" is for protocol tcp");
+        else if (protocol == LP_PROTOCOL_TCP && !is_sni &&
+                 schema_find(SECTION_MATCH, condition.key) != NULL)
+            read_error_of_key(r, &condition, NULL,
+                              "a listener with protocol tcp sees no requests; it can match only "
+                              "\"sni\"");
     }
 }
 
@@ -248,28 +254,34 @@ static void check_route(struct reader *r, const struct place *at, struct lp_cfg_
     struct place pool = place_of_key(at, "pool");
     struct place match = place_of_key(at, "match");
 
-    if (!is_map(at->node))
+    if (!check_is_map(at->node))
         return;
     if (match.node != NULL)
         check_match(r, &match, protocol);
     if (pool.node != NULL)
         route->pool = resolve_pool(r, &pool, used);
     else
-        report_missing(r, at, "pool", "a route needs the pool that its requests go to");
+        check_report_missing(r, at, "pool", "a route needs the pool that its requests go to");
 }
 
-static bool host_covers(const struct lp_cfg_route *a, const struct lp_cfg_route *b)
+/* A condition on the host or the SNI. */
+struct name_condition {
+    struct lp_slice name;
+    bool is_suffix;
+};
+
+static bool name_covers(struct name_condition a, struct name_condition b)
 {
-    if (a->host.size == 0)
+    if (a.name.size == 0)
         return true;
-    if (!a->host_is_suffix)
-        return !b->host_is_suffix && lp_slice_equal(a->host, b->host);
-    if (b->host_is_suffix && lp_slice_equal(a->host, b->host))
+    if (!a.is_suffix)
+        return !b.is_suffix && lp_slice_equal(a.name, b.name);
+    if (b.is_suffix && lp_slice_equal(a.name, b.name))
         return true;
-    /* "*.example.com" has one label or more before the host, so a '.' stands before it. */
-    size_t before = b->host.size > a->host.size ? b->host.size - a->host.size : 0;
-    return before > 1 && b->host.data[before - 1] == '.' &&
-           memcmp(b->host.data + before, a->host.data, a->host.size) == 0;
+    /* "*.example.com" has one label or more before the name, so a '.' stands before it. */
+    size_t before = b.name.size > a.name.size ? b.name.size - a.name.size : 0;
+    return before > 1 && b.name.data[before - 1] == '.' &&
+           memcmp(b.name.data + before, a.name.data, a.name.size) == 0;
 }
 
 static bool path_covers(const struct lp_cfg_route *a, const struct lp_cfg_route *b)
@@ -285,7 +297,11 @@ static bool path_covers(const struct lp_cfg_route *a, const struct lp_cfg_route 
 /* Does a take everything that b would? */
 static bool route_covers(const struct lp_cfg_route *a, const struct lp_cfg_route *b)
 {
-    return (a->upgrade == LP_MATCH_ANY_UPGRADE || a->upgrade == b->upgrade) && host_covers(a, b) &&
+    return (a->upgrade == LP_MATCH_ANY_UPGRADE || a->upgrade == b->upgrade) &&
+           name_covers((struct name_condition){a->host, a->host_is_suffix},
+                       (struct name_condition){b->host, b->host_is_suffix}) &&
+           name_covers((struct name_condition){a->sni, a->sni_is_suffix},
+                       (struct name_condition){b->sni, b->sni_is_suffix}) &&
            path_covers(a, b);
 }
 
@@ -337,16 +353,33 @@ static void add_only_route(struct reader *r, const struct place *at,
     listener->routes_count = 1;
 }
 
-static void check_listener(struct reader *r, const struct place *at,
-                           struct lp_cfg_listener *listener, bool *used)
+/* It answers everything itself, so nothing may be said about where requests go. */
+static void check_redirect(struct reader *r, const struct place *at,
+                           struct lp_cfg_listener *listener)
+{
+    static const char *const others[] = {"pool", "routes"};
+    struct place protocol = place_of_key(at, "protocol"), tls = place_of_key(at, "tls");
+
+    for (uint32_t i = 0; i < LP_COUNT_OF(others); i++) {
+        struct place other = place_of_key(at, others[i]);
+        if (other.node != NULL)
+            read_error_of_key(r, &other, NULL,
+                              "stands beside \"redirect\", which answers every request");
+    }
+    if (listener->protocol == LP_PROTOCOL_TCP)
+        read_error(r, &protocol, "a listener that redirects needs protocol http");
+    if (tls.node != NULL)
+        read_error_of_key(r, &tls, NULL,
+                          "stands beside \"redirect\"; what arrives here is https already");
+    listener->routes_count = 0;
+}
+
+static void check_destination(struct reader *r, const struct place *at,
+                              struct lp_cfg_listener *listener, bool *used)
 {
     struct place pool = place_of_key(at, "pool");
     struct place routes = place_of_key(at, "routes");
 
-    if (!is_map(at->node))
-        return;
-    if (node_find(at->node, "bind") == NULL)
-        report_missing(r, at, "bind", "a listener needs an address, like 0.0.0.0:8080");
     if (pool.node == NULL && routes.node == NULL)
         read_error(r, at, "has neither \"pool\" nor \"routes\"; where should its requests go?");
     if (pool.node != NULL && routes.node != NULL)
@@ -358,6 +391,20 @@ static void check_listener(struct reader *r, const struct place *at,
         add_only_route(r, &pool, listener, used);
     else if (pool.node != NULL)
         (void)resolve_pool(r, &pool, used);
+}
+
+static void check_listener(struct reader *r, const struct place *at,
+                           struct lp_cfg_listener *listener, bool *used)
+{
+    if (!check_is_map(at->node))
+        return;
+    if (node_find(at->node, "bind") == NULL)
+        check_report_missing(r, at, "bind", "a listener needs an address, like 0.0.0.0:8080");
+    check_front_tls(r, at, listener);
+    if (node_find(at->node, "redirect") != NULL)
+        check_redirect(r, at, listener);
+    else
+        check_destination(r, at, listener, used);
 }
 
 /* ---- the process ---- */
@@ -389,11 +436,11 @@ static void check_pools(struct reader *r, const struct place *root)
     struct place pools = place_of_key(root, "pools");
 
     if (pools.node == NULL) {
-        report_missing(r, root, "pools", "it says which servers there are");
+        check_report_missing(r, root, "pools", "it says which servers there are");
         return;
     }
     if (config->pools_count == 0) {
-        if (is_map(pools.node))
+        if (check_is_map(pools.node))
             read_error(r, &pools, "is empty; it says which servers there are");
         return;
     }
@@ -410,11 +457,11 @@ static void check_listeners(struct reader *r, const struct place *root, bool *us
     struct place listeners = place_of_key(root, "listeners");
 
     if (listeners.node == NULL) {
-        report_missing(r, root, "listeners", "it says where to accept connections");
+        check_report_missing(r, root, "listeners", "it says where to accept connections");
         return;
     }
     if (config->listeners_count == 0) {
-        if (is_map(listeners.node))
+        if (check_is_map(listeners.node))
             read_error(r, &listeners, "is empty; it says where to accept connections");
         return;
     }

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,8 +39,7 @@ static void read_everything(struct reader *r, struct lp_slice text)
     struct node *root = NULL;
 
     if (text.size > FILE_BYTES_MAX) {
-        report_add(r->report, SEVERITY_ERROR, &(struct spot){.key = ""}, NULL,
-                   "has more than 16 MiB");
+        report_add(r->report, LP_ERROR, &(struct spot){.key = ""}, NULL, "has more than 16 MiB");
         return;
     }
     if (!node_parse(&root, text, r->scratch, r->report))
@@ -59,6 +60,8 @@ bool lp_config_parse(struct lp_config **out, struct lp_config_report *report, co
     lp_arena_init(&config->arena);
     lp_arena_init(&scratch);
     config->path = lp_arena_slice(&config->arena, lp_slice_of(path));
+    if (text.size <= FILE_BYTES_MAX)
+        config->text = lp_arena_slice(&config->arena, text);
     report_init(&collected, &scratch, config->path, text);
     read_everything(&(struct reader){.config = config,
                                      .arena = &config->arena,
@@ -86,8 +89,7 @@ static bool fail_unreadable(struct lp_config_report *report, const char *path, c
 
     lp_arena_init(&scratch);
     report_init(&collected, &scratch, lp_slice_of(path), (struct lp_slice){"", 0});
-    report_add(&collected, SEVERITY_ERROR, &(struct spot){.key = ""}, NULL, "cannot be read: %s",
-               why);
+    report_add(&collected, LP_ERROR, &(struct spot){.key = ""}, NULL, "cannot be read: %s", why);
     report_print(report, &collected);
     report_deinit(&collected);
     lp_arena_deinit(&scratch);
@@ -149,6 +151,20 @@ void lp_config_report_deinit(struct lp_config_report *report)
 {
     lp_free(report->text);
     *report = (struct lp_config_report){0};
+}
+
+void lp_config_complain(struct lp_config_report *report, const struct lp_config *config,
+                        enum lp_severity severity, struct lp_cfg_pos pos, struct lp_slice where,
+                        const char *format, ...)
+{
+    char key[READER_KEY_BYTES_MAX];
+    va_list args;
+
+    snprintf(key, sizeof(key), "%.*s", LP_SLICE_ARG(where));
+    va_start(args, format);
+    report_add_late(report, config->path, config->text, severity, &(struct spot){pos, key}, format,
+                    args);
+    va_end(args);
 }
 
 struct lp_cfg_pool *lp_config_pool(const struct lp_config *config, struct lp_slice name)

@@ -58,6 +58,28 @@ static void add_server(struct lp_config_diff *out, enum lp_cfg_change change,
     out->servers_changed += change == LP_CFG_CHANGED;
 }
 
+static bool is_same_file(const struct lp_cfg_file *a, const struct lp_cfg_file *b)
+{
+    return lp_slice_equal(a->path, b->path);
+}
+
+/* Only what is written: a file that has other bytes now changes new connections, not the server. */
+static bool is_same_tls(const struct lp_cfg_back_tls *a, const struct lp_cfg_back_tls *b)
+{
+    if (!a->is_on || !b->is_on)
+        return a->is_on == b->is_on;
+    return a->verify == b->verify && lp_slice_equal(a->name, b->name) &&
+           is_same_file(&a->ca, &b->ca) && is_same_file(&a->cert, &b->cert) &&
+           is_same_file(&a->key, &b->key);
+}
+
+static bool is_same_server(const struct placed_server *a, const struct placed_server *b)
+{
+    return lp_addr_equal(&a->server->address, &b->server->address) &&
+           a->pool->proxy_protocol == b->pool->proxy_protocol &&
+           is_same_tls(&a->pool->tls, &b->pool->tls);
+}
+
 static void diff_servers(const struct lp_config *configs[2], struct lp_config_diff *out)
 {
     uint32_t old_count, new_count, i = 0, j = 0;
@@ -72,7 +94,7 @@ static void diff_servers(const struct lp_config *configs[2], struct lp_config_di
         } else if (order > 0) {
             add_server(out, LP_CFG_ADDED, configs, NULL, &new[j++]);
         } else {
-            if (!lp_addr_equal(&old[i].server->address, &new[j].server->address))
+            if (!is_same_server(&old[i], &new[j]))
                 add_server(out, LP_CFG_CHANGED, configs, &old[i], &new[j]);
             i++;
             j++;

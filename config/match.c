@@ -1,6 +1,6 @@
-/* What a route matches: hosts and paths, brought into the one form that requests are compared in
- * (lower case without port and trailing dot; normalised paths). A path that could never match
- * because it is not in normal form is refused with the form that does. */
+/* What a route matches: names of hosts and paths, brought into the one form that requests are
+ * compared in (lower case without port and trailing dot; normalised paths). A path that could never
+ * match because it is not in normal form is refused with the form that does. */
 #include "config/reader.h"
 
 #include <stdio.h>
@@ -16,6 +16,24 @@ static bool is_letter_or_digit(char c)
 
 /* ---- hosts ---- */
 
+const char *value_problem_of_name(struct lp_slice name)
+{
+    if (name.size > HOST_BYTES_MAX)
+        return "a host name has at most 253 bytes";
+    if (memchr(name.data, '*', name.size) != NULL)
+        return "a star stands only for whole labels at the start: \"*.example.com\"";
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.data[i];
+        if ((unsigned char)c >= 0x80)
+            return "write an international name in its ASCII form (xn--...)";
+        if (!is_letter_or_digit(c) && c != '-' && c != '_' && c != '.')
+            return "a host name has letters, digits, hyphens and dots";
+        if (c == '.' && (i == 0 || name.data[i - 1] == '.'))
+            return "a host name has no empty label";
+    }
+    return NULL;
+}
+
 /* Gives the sentence, or NULL when the host is one. */
 static const char *problem_of_host(struct lp_slice host, bool is_suffix)
 {
@@ -23,8 +41,6 @@ static const char *problem_of_host(struct lp_slice host, bool is_suffix)
 
     if (host.size == 0)
         return "needs a host name, like chat.example.com; without \"host\" a route takes any";
-    if (host.size > HOST_BYTES_MAX)
-        return "a host name has at most 253 bytes";
     if (memchr(host.data, '/', host.size) != NULL)
         return "only the name of the host, without scheme and path";
     if (!is_suffix && host.size > 2 && host.data[0] == '[' && host.data[host.size - 1] == ']')
@@ -33,18 +49,59 @@ static const char *problem_of_host(struct lp_slice host, bool is_suffix)
                    : "not an IPv6 address in brackets";
     if (memchr(host.data, ':', host.size) != NULL)
         return "the port is not compared; write only the name (an IPv6 address in brackets)";
-    if (memchr(host.data, '*', host.size) != NULL)
-        return "a star stands only for whole labels at the start: \"*.example.com\"";
-    for (size_t i = 0; i < host.size; i++) {
-        char c = host.data[i];
-        if ((unsigned char)c >= 0x80)
-            return "write an international name in its ASCII form (xn--...)";
-        if (!is_letter_or_digit(c) && c != '-' && c != '_' && c != '.')
-            return "a host name has letters, digits, hyphens and dots";
-        if (c == '.' && (i == 0 || host.data[i - 1] == '.'))
-            return "a host name has no empty label";
+    return value_problem_of_name(host);
+}
+
+/* RFC 6066, 3: a host name without a trailing dot; addresses are not permitted. */
+static const char *problem_of_sni(struct lp_slice name, bool is_suffix)
+{
+    struct lp_ip ip;
+
+    if (name.size == 0)
+        return "needs a host name, like db.example.com; without \"sni\" a route takes any";
+    if (memchr(name.data, '/', name.size) != NULL)
+        return "only the name of the host, without scheme and path";
+    if (name.data[0] == '[' || (!is_suffix && lp_ip_parse(&ip, name)))
+        return "clients never ask for an IP address by SNI";
+    if (memchr(name.data, ':', name.size) != NULL)
+        return "only the name of the host, without its port";
+    return value_problem_of_name(name);
+}
+
+struct lp_slice value_lower(struct reader *r, struct lp_slice text)
+{
+    char *lower = lp_arena_copy(r->arena, text);
+
+    for (size_t i = 0; i < text.size; i++)
+        if (lower[i] >= 'A' && lower[i] <= 'Z')
+            lower[i] = (char)(lower[i] + 32);
+    return (struct lp_slice){lower, text.size};
+}
+
+/* "*.example.com" or "example.com". False after an error. */
+static bool read_name(struct reader *r, const struct place *at,
+                      const char *(*problem_of)(struct lp_slice name, bool is_suffix),
+                      struct lp_slice *name, bool *is_suffix)
+{
+    struct lp_slice text;
+
+    if (!read_text(r, at, &text))
+        return false;
+    if (lp_slice_equal(text, LP_SLICE("*"))) {
+        read_error(r, at, "leave \"%.*s\" out to match every host", LP_SLICE_ARG(at->key));
+        return false;
     }
-    return NULL;
+    *is_suffix = text.size > 2 && text.data[0] == '*' && text.data[1] == '.';
+    if (*is_suffix)
+        text = (struct lp_slice){text.data + 2, text.size - 2};
+    if (text.size > 1 && text.data[text.size - 1] == '.')
+        text.size--;
+    const char *problem = problem_of(text, *is_suffix);
+    if (problem != NULL)
+        read_error(r, at, "%s", problem);
+    else
+        *name = value_lower(r, text);
+    return problem == NULL;
 }
 
 void value_read_host(struct reader *r, const struct place *at, const struct schema_row *row,
@@ -52,30 +109,27 @@ void value_read_host(struct reader *r, const struct place *at, const struct sche
 {
     struct lp_cfg_route *route = target;
     struct lp_slice host;
+    bool is_suffix;
 
     (void)row;
-    if (!read_text(r, at, &host))
+    if (!read_name(r, at, problem_of_host, &host, &is_suffix))
         return;
-    if (lp_slice_equal(host, LP_SLICE("*"))) {
-        read_error(r, at, "leave \"host\" out to match every host");
-        return;
-    }
-    bool is_suffix = host.size > 2 && host.data[0] == '*' && host.data[1] == '.';
-    if (is_suffix)
-        host = (struct lp_slice){host.data + 2, host.size - 2};
-    if (host.size > 1 && host.data[host.size - 1] == '.')
-        host.size--;
-    const char *problem = problem_of_host(host, is_suffix);
-    if (problem != NULL) {
-        read_error(r, at, "%s", problem);
-        return;
-    }
-    char *lower = lp_arena_copy(r->arena, host);
-    for (size_t i = 0; i < host.size; i++)
-        if (lower[i] >= 'A' && lower[i] <= 'Z')
-            lower[i] = (char)(lower[i] + 32);
-    route->host = (struct lp_slice){lower, host.size};
+    route->host = host;
     route->host_is_suffix = is_suffix;
+}
+
+void value_read_sni(struct reader *r, const struct place *at, const struct schema_row *row,
+                    void *target)
+{
+    struct lp_cfg_route *route = target;
+    struct lp_slice sni;
+    bool is_suffix;
+
+    (void)row;
+    if (!read_name(r, at, problem_of_sni, &sni, &is_suffix))
+        return;
+    route->sni = sni;
+    route->sni_is_suffix = is_suffix;
 }
 
 /* ---- paths ---- */

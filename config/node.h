@@ -19,7 +19,6 @@ struct node {
     const char *refusal;  /* YAML that we do not take (an alias, a tag): the sentence, else NULL */
     struct lp_slice text; /* of a scalar */
     struct lp_cfg_pos pos;
-    uint32_t width; /* characters to underline, at least 1 */
 
     struct node *key;          /* in a map: the scalar that this is the value of */
     struct node *next;         /* in the same map or list */

@@ -10,7 +10,6 @@
 
 #include "config/order.h"
 
-#define KEY_BYTES_MAX   512u
 #define VALID_BYTES_MAX 512u
 #define NAME_BYTES_MAX  255u
 
@@ -47,12 +46,12 @@ static size_t write_key(const struct place *at, char *out, size_t out_size)
     return used < out_size ? used : out_size - 1;
 }
 
-static const char *full_key(struct reader *r, const struct place *at)
+struct lp_slice read_full_key(const struct place *at, struct lp_arena *arena)
 {
-    char key[KEY_BYTES_MAX] = "";
+    char key[READER_KEY_BYTES_MAX] = "";
     size_t size = write_key(at, key, sizeof(key));
 
-    return lp_arena_copy(r->scratch, (struct lp_slice){key, size});
+    return lp_arena_slice(arena, (struct lp_slice){key, size});
 }
 
 static struct spot spot_of(struct reader *r, const struct place *at, bool of_key)
@@ -61,7 +60,7 @@ static struct spot spot_of(struct reader *r, const struct place *at, bool of_key
 
     if (node->key != NULL && (of_key || node->kind != NODE_SCALAR || node_is_nothing(node)))
         node = node->key;
-    return (struct spot){node->pos, node->width, full_key(r, at)};
+    return (struct spot){node->pos, read_full_key(at, r->scratch).data};
 }
 
 void read_error(struct reader *r, const struct place *at, const char *format, ...)
@@ -70,7 +69,7 @@ void read_error(struct reader *r, const struct place *at, const char *format, ..
     va_list args;
 
     va_start(args, format);
-    report_add_list(r->report, SEVERITY_ERROR, &spot, NULL, format, args);
+    report_add_list(r->report, LP_ERROR, &spot, NULL, format, args);
     va_end(args);
 }
 
@@ -80,7 +79,7 @@ void read_warning(struct reader *r, const struct place *at, const char *format, 
     va_list args;
 
     va_start(args, format);
-    report_add_list(r->report, SEVERITY_WARNING, &spot, NULL, format, args);
+    report_add_list(r->report, LP_WARNING, &spot, NULL, format, args);
     va_end(args);
 }
 
@@ -91,7 +90,7 @@ void read_error_of_key(struct reader *r, const struct place *at, const char *val
     va_list args;
 
     va_start(args, format);
-    report_add_list(r->report, SEVERITY_ERROR, &spot, valid_here, format, args);
+    report_add_list(r->report, LP_ERROR, &spot, valid_here, format, args);
     va_end(args);
 }
 
@@ -494,7 +493,11 @@ static const value_fn value_readers[TYPE_COUNT_OF_TYPES] = {
     [TYPE_ADDRESS] = value_read_address,
     [TYPE_KEY_SOURCES] = value_read_key_sources,
     [TYPE_SECRET_FILE] = value_read_secret_file,
+    [TYPE_FILE] = value_read_file,
+    [TYPE_TLS_VERSIONS] = value_read_tls_versions,
+    [TYPE_TLS_NAME] = value_read_tls_name,
     [TYPE_HOST] = value_read_host,
+    [TYPE_SNI] = value_read_sni,
     [TYPE_PATH_PREFIX] = value_read_path_prefix,
     [TYPE_PATH_EXACT] = value_read_path_exact,
     [TYPE_CHECK_PATH] = value_read_check_path,
@@ -504,6 +507,21 @@ static const value_fn value_readers[TYPE_COUNT_OF_TYPES] = {
     [TYPE_SERVER_ID] = value_read_server_id,
 };
 
+/* What stands there at all, even as an empty map, is on. */
+static void read_optional(struct reader *r, const struct place *at, const struct schema_row *row,
+                          void *target)
+{
+    bool *is_on = (bool *)((char *)target + row->offset);
+
+    *is_on = true;
+    if (at->node->kind == NODE_SCALAR && at->node->refusal == NULL && !node_is_nothing(at->node))
+        read_error(r, at,
+                   "needs a map (`{}` for the defaults of all its keys); leave it out for "
+                   "none");
+    else
+        read_section(r, at, row->opens, is_on);
+}
+
 static void read_value(struct reader *r, const struct place *at, const struct schema_row *row,
                        void *target)
 {
@@ -511,6 +529,8 @@ static void read_value(struct reader *r, const struct place *at, const struct sc
         read_number(r, at, row, target);
     else if (row->type == TYPE_SECTION || row->type == TYPE_OVERRIDES)
         read_section(r, at, row->opens, (char *)target + row->offset);
+    else if (row->type == TYPE_OPTIONAL)
+        read_optional(r, at, row, target);
     else if (row->type == TYPE_NAMED)
         read_named(r, at, row, target);
     else if (row->type == TYPE_LIST)
@@ -519,22 +539,33 @@ static void read_value(struct reader *r, const struct place *at, const struct sc
         value_readers[row->type](r, at, row, target);
 }
 
-/* A default is written in the table as in a file, and read like one. */
+/* A default is written in the table as in a file, and read like one. Lists are rare enough to go
+ * through the YAML parser. */
+static void read_default(struct reader *r, const struct schema_row *row, void *target)
+{
+    struct node scalar = {
+        .kind = NODE_SCALAR, .is_quoted = true, .text = lp_slice_of(row->fallback)};
+    struct node *node = &scalar;
+
+    if (row->fallback[0] == '[') {
+        bool is_list = node_parse(&node, scalar.text, r->scratch, r->report);
+        LP_ASSERT(is_list);
+    }
+    read_value(r, &(struct place){.node = node}, row, target);
+}
+
 void read_defaults(struct reader *r, enum schema_section section, void *target)
 {
     for (uint32_t i = 0; i < schema_rows_count; i++) {
         const struct schema_row *row = &schema_rows[i];
         if (row->in != section)
             continue;
-        if (row->type == TYPE_SECTION)
+        if (row->type == TYPE_SECTION || row->type == TYPE_OPTIONAL)
             read_defaults(r, row->opens, (char *)target + row->offset);
         if (row->type == TYPE_OVERRIDES)
             fill_unset(row->opens, (char *)target + row->offset);
-        if (row->fallback == NULL)
-            continue;
-        struct node node = {
-            .kind = NODE_SCALAR, .is_quoted = true, .text = lp_slice_of(row->fallback)};
-        read_value(r, &(struct place){.node = &node}, row, target);
+        if (row->fallback != NULL)
+            read_default(r, row, target);
     }
 }
 

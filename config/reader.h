@@ -14,6 +14,9 @@ struct reader {
     struct lp_slice directory; /* of the file, with its last '/'; "" for the current one */
 };
 
+/* "pools.app.servers.a.address": longer ones are cut. */
+#define READER_KEY_BYTES_MAX 512u
+
 /* A value on its way down from the root. */
 struct place {
     const struct place *up; /* NULL at the root */
@@ -28,6 +31,9 @@ struct place {
 void read_defaults(struct reader *r, enum schema_section section, void *target);
 void read_section(struct reader *r, const struct place *at, enum schema_section section,
                   void *target);
+
+/* The key of a place from the top of the file; as long-lived as the arena. */
+struct lp_slice read_full_key(const struct place *at, struct lp_arena *arena);
 
 /* A scalar with its ${NAME} replaced. False after an error was reported. */
 bool read_text(struct reader *r, const struct place *at, struct lp_slice *out) LP_MUST_USE;
@@ -67,10 +73,16 @@ bool scalar_is_number(enum schema_type type);
 /* A number of a row as one would write it: "1ms", "16KiB". Gives the length. */
 size_t scalar_format(enum schema_type type, uint64_t value, char *out, size_t out_size);
 
-/* ---- values.c, match.c and health.c: everything else, one function a type ---- */
+/* ---- values.c, match.c, health.c and secure.c: everything else, one function a type ---- */
 
 /* RFC 9110, 5.6.2: names of headers and of cookies. */
 bool value_is_token(struct lp_slice text);
+/* The path of a file, made one beside the configuration's; NUL-terminated. False after an error. */
+bool value_read_path(struct reader *r, const struct place *at, struct lp_slice *out) LP_MUST_USE;
+/* The sentence that says why this is no host name, or NULL. */
+const char *value_problem_of_name(struct lp_slice name);
+/* A copy in lower case. */
+struct lp_slice value_lower(struct reader *r, struct lp_slice text);
 
 typedef void (*value_fn)(struct reader *r, const struct place *at, const struct schema_row *row,
                          void *target);
@@ -89,6 +101,14 @@ void value_read_key_sources(struct reader *r, const struct place *at, const stru
                             void *target);
 void value_read_secret_file(struct reader *r, const struct place *at, const struct schema_row *row,
                             void *target);
+void value_read_file(struct reader *r, const struct place *at, const struct schema_row *row,
+                     void *target);
+void value_read_tls_versions(struct reader *r, const struct place *at, const struct schema_row *row,
+                             void *target);
+void value_read_tls_name(struct reader *r, const struct place *at, const struct schema_row *row,
+                         void *target);
+void value_read_sni(struct reader *r, const struct place *at, const struct schema_row *row,
+                    void *target);
 void value_read_host(struct reader *r, const struct place *at, const struct schema_row *row,
                      void *target);
 void value_read_path_prefix(struct reader *r, const struct place *at, const struct schema_row *row,
@@ -110,6 +130,15 @@ void value_read_server_id(struct reader *r, const struct place *at, const struct
 
 /* After read_section(): looks up pools, resolves inherited values, refuses contradictions. */
 void check_config(struct reader *r, struct node *root);
+/* secure.c: the tls sections of a listener and of a pool. */
+void check_front_tls(struct reader *r, const struct place *listener_at,
+                     const struct lp_cfg_listener *listener);
+void check_back_tls(struct reader *r, const struct place *pool_at, struct lp_cfg_pool *pool);
+/* check.c: was this read as a map, so that what it lacks is worth a word? */
+bool check_is_map(const struct node *node);
+/* The same: points at the map where the key should stand. */
+void check_report_missing(struct reader *r, const struct place *map, const char *key,
+                          const char *sentence);
 /* binds.c: addresses across the file. */
 void check_binds(struct reader *r, const struct place *root);
 

@@ -7,6 +7,7 @@
 
 static const char *const type_names[TYPE_COUNT_OF_TYPES] = {
     [TYPE_DURATION] = "duration",
+    [TYPE_SECONDS] = "duration",
     [TYPE_SIZE] = "size",
     [TYPE_COUNT] = "number",
     [TYPE_PERCENT] = "percentage",
@@ -20,7 +21,11 @@ static const char *const type_names[TYPE_COUNT_OF_TYPES] = {
     [TYPE_ADDRESS] = "address",
     [TYPE_KEY_SOURCES] = "source or list",
     [TYPE_SECRET_FILE] = "path",
+    [TYPE_FILE] = "path",
+    [TYPE_TLS_VERSIONS] = "version or list",
+    [TYPE_TLS_NAME] = "host or IP address",
     [TYPE_HOST] = "host",
+    [TYPE_SNI] = "host",
     [TYPE_PATH_PREFIX] = "path",
     [TYPE_PATH_EXACT] = "path",
     [TYPE_CHECK_PATH] = "path",
@@ -30,6 +35,7 @@ static const char *const type_names[TYPE_COUNT_OF_TYPES] = {
     [TYPE_SERVER_ID] = "text",
     [TYPE_POOL_NAME] = "name of a pool",
     [TYPE_SECTION] = "map",
+    [TYPE_OPTIONAL] = "map",
     [TYPE_OVERRIDES] = "map",
     [TYPE_NAMED] = "map of names",
     [TYPE_LIST] = "list of maps",
@@ -38,9 +44,10 @@ static const char *const type_names[TYPE_COUNT_OF_TYPES] = {
 static const char *const reload_words[] = {
     [RELOAD_AT_ONCE] = "at once",
     [RELOAD_NEW_STREAMS] = "new requests and tunnels",
+    [RELOAD_HANDSHAKES] = "new handshakes; open sessions keep what they have",
     [RELOAD_SOCKETS] = "new addresses are bound first, removed ones accept until empty",
     [RELOAD_MOVES_KEYS] = "new clients; some keys move",
-    [RELOAD_SERVER] = "tunnels of a removed or readdressed server drain, nothing else closes",
+    [RELOAD_SERVER] = "tunnels of a removed or changed server drain, nothing else closes",
     [RELOAD_RESTART] = "needs a restart; a reload that changes it is refused",
 };
 
@@ -62,6 +69,10 @@ static const char introduction[] =
     "around `\"${NAME}\"` inside `{ }` or `[ ]`. Anchors, aliases and tags are not taken.\n"
     "* **Timeouts** of a route come before those of its pool, these before the listener's, these "
     "before the global ones.\n"
+    "* **TLS** speaks 1.2 and 1.3 with AEAD suites. The files of a `tls` section are read by "
+    "`limpet "
+    "check`, at the start and at each reload; a certificate that cannot be used is an error at the "
+    "key that names it.\n"
     "* A **close code** is one that RFC 6455 lets an endpoint send: 1000, 1001, 1003, 1007 to "
     "1014, 3000 to 4999.\n"
     "\n"

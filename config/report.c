@@ -29,7 +29,7 @@ void report_deinit(struct report *report)
     *report = (struct report){0};
 }
 
-void report_add(struct report *report, enum severity severity, const struct spot *spot,
+void report_add(struct report *report, enum lp_severity severity, const struct spot *spot,
                 const char *valid_here, const char *format, ...)
 {
     va_list args;
@@ -38,10 +38,10 @@ void report_add(struct report *report, enum severity severity, const struct spot
     va_end(args);
 }
 
-void report_add_list(struct report *report, enum severity severity, const struct spot *spot,
+void report_add_list(struct report *report, enum lp_severity severity, const struct spot *spot,
                      const char *valid_here, const char *format, va_list args)
 {
-    if (severity == SEVERITY_ERROR)
+    if (severity == LP_ERROR)
         report->errors_count++;
     else
         report->warnings_count++;
@@ -54,16 +54,13 @@ void report_add_list(struct report *report, enum severity severity, const struct
     }
 
     char sentence[SENTENCE_BYTES_MAX];
-    int size = vsnprintf(sentence, sizeof(sentence), format, args);
-    if (size < 0)
-        size = 0;
-    if ((size_t)size >= sizeof(sentence))
-        size = (int)sizeof(sentence) - 1;
+    if (vsnprintf(sentence, sizeof(sentence), format, args) < 0)
+        sentence[0] = '\0';
     report->messages[report->messages_count] = (struct message){
         .severity = severity,
         .number = report->messages_count,
         .spot = *spot,
-        .sentence = lp_arena_copy(report->arena, (struct lp_slice){sentence, (size_t)size}),
+        .sentence = lp_arena_copy(report->arena, lp_slice_of(sentence)),
         .valid_here = valid_here,
     };
     report->messages_count++;
@@ -153,10 +150,10 @@ struct lp_slice report_line(struct lp_slice text, uint32_t number)
     return line;
 }
 
-static void append_excerpt(struct lp_config_report *out, const struct report *report,
+static void append_excerpt(struct lp_config_report *out, struct lp_slice text,
                            const struct spot *spot)
 {
-    struct lp_slice line = report_line(report->text, spot->pos.line);
+    struct lp_slice line = report_line(text, spot->pos.line);
     uint32_t column = spot->pos.column - 1, chars = count_chars(line), from = 0;
     char number[24];
 
@@ -170,7 +167,7 @@ static void append_excerpt(struct lp_config_report *out, const struct report *re
     append_clean(out, line.data + begin, end - begin);
     append(out, "\n      | ", 9);
 
-    uint32_t width = spot->width;
+    uint32_t width = spot->pos.width;
     uint32_t shown = chars > from ? chars - from : 0;
     if (shown > EXCERPT_CHARS_MAX)
         shown = EXCERPT_CHARS_MAX;
@@ -194,18 +191,18 @@ static int compare_messages(const void *left, const void *right)
     return a->number < b->number ? -1 : 1;
 }
 
-static void append_message(struct lp_config_report *out, const struct report *report,
+static void append_message(struct lp_config_report *out, struct lp_slice path, struct lp_slice text,
                            const struct message *message)
 {
     const struct spot *spot = &message->spot;
     char number[32];
 
-    append_clean(out, report->path.data, report->path.size);
+    append_clean(out, path.data, path.size);
     if (spot->pos.line > 0) {
         snprintf(number, sizeof(number), ":%u:%u", spot->pos.line, spot->pos.column);
         append_text(out, number);
     }
-    append_text(out, message->severity == SEVERITY_ERROR ? ": error: " : ": warning: ");
+    append_text(out, message->severity == LP_ERROR ? ": error: " : ": warning: ");
     if (spot->key[0] != '\0') {
         append_text(out, spot->key);
         append_text(out, ": ");
@@ -213,7 +210,7 @@ static void append_message(struct lp_config_report *out, const struct report *re
     append_text(out, message->sentence);
     append(out, "\n", 1);
     if (spot->pos.line > 0)
-        append_excerpt(out, report, spot);
+        append_excerpt(out, text, spot);
     if (message->valid_here != NULL) {
         append_text(out, "  valid here: ");
         append_text(out, message->valid_here);
@@ -221,17 +218,24 @@ static void append_message(struct lp_config_report *out, const struct report *re
     }
 }
 
-static void append_rest(struct lp_config_report *out, const struct report *report, uint32_t count,
+static void append_rest(struct lp_config_report *out, struct lp_slice path, uint32_t count,
                         const char *what)
 {
     char text[64];
 
     if (count <= REPORT_SHOWN_MAX)
         return;
-    append_clean(out, report->path.data, report->path.size);
+    append_clean(out, path.data, path.size);
     snprintf(text, sizeof(text), ": %u more %s not shown", count - REPORT_SHOWN_MAX, what);
     append_text(out, text);
     append(out, "\n", 1);
+}
+
+static void append_rests(struct lp_config_report *out, struct lp_slice path)
+{
+    out->shown_size = out->text_size;
+    append_rest(out, path, out->errors_count, "errors");
+    append_rest(out, path, out->warnings_count, "warnings");
 }
 
 void report_print(struct lp_config_report *out, struct report *report)
@@ -246,7 +250,23 @@ void report_print(struct lp_config_report *out, struct report *report)
               compare_messages);
     for (uint32_t i = 0; i < report->messages_count; i++)
         if (shown[report->messages[i].severity]++ < REPORT_SHOWN_MAX)
-            append_message(out, report, &report->messages[i]);
-    append_rest(out, report, report->errors_count, "errors");
-    append_rest(out, report, report->warnings_count, "warnings");
+            append_message(out, report->path, report->text, &report->messages[i]);
+    append_rests(out, report->path);
+}
+
+void report_add_late(struct lp_config_report *out, struct lp_slice path, struct lp_slice text,
+                     enum lp_severity severity, const struct spot *spot, const char *format,
+                     va_list args)
+{
+    uint32_t *count = severity == LP_ERROR ? &out->errors_count : &out->warnings_count;
+    char sentence[SENTENCE_BYTES_MAX];
+
+    if (vsnprintf(sentence, sizeof(sentence), format, args) < 0)
+        sentence[0] = '\0';
+    out->text_size = out->shown_size;
+    if ((*count)++ < REPORT_SHOWN_MAX)
+        append_message(
+            out, path, text,
+            &(struct message){.severity = severity, .spot = *spot, .sentence = sentence});
+    append_rests(out, path);
 }

@@ -12,17 +12,14 @@
 /* More than this are not even kept: a generated file may be wrong everywhere. */
 #define REPORT_KEPT_MAX 2000u
 
-enum severity { SEVERITY_ERROR, SEVERITY_WARNING };
-
 /* Where a message points. */
 struct spot {
     struct lp_cfg_pos pos; /* line 0: the whole file */
-    uint32_t width;        /* characters to underline */
     const char *key;       /* full dotted key; "" when there is none */
 };
 
 struct message {
-    enum severity severity;
+    enum lp_severity severity;
     uint32_t number; /* in order of discovery: keeps the sort stable */
     struct spot spot;
     const char *sentence;
@@ -44,9 +41,9 @@ void report_init(struct report *report, struct lp_arena *arena, struct lp_slice 
 void report_deinit(struct report *report);
 
 /* Keeps spot->key and valid_here (give them from the arena). */
-void report_add(struct report *report, enum severity severity, const struct spot *spot,
+void report_add(struct report *report, enum lp_severity severity, const struct spot *spot,
                 const char *valid_here, const char *format, ...) LP_PRINTF(5, 6);
-void report_add_list(struct report *report, enum severity severity, const struct spot *spot,
+void report_add_list(struct report *report, enum lp_severity severity, const struct spot *spot,
                      const char *valid_here, const char *format, va_list args) LP_PRINTF(5, 0);
 
 /* A line of the text, counted from 1, without its end; "" behind the last. */
@@ -54,5 +51,10 @@ struct lp_slice report_line(struct lp_slice text, uint32_t number);
 
 /* Gives the finished text in *out. */
 void report_print(struct lp_config_report *out, struct report *report);
+
+/* Adds a message to a finished text, with the same limits. Borrows everything. */
+void report_add_late(struct lp_config_report *out, struct lp_slice path, struct lp_slice text,
+                     enum lp_severity severity, const struct spot *spot, const char *format,
+                     va_list args) LP_PRINTF(6, 0);
 
 #endif

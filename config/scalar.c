@@ -13,6 +13,13 @@ struct unit {
 static const struct unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
 };
+/* Of TYPE_SECONDS. */
+static const struct unit long_duration_units[] = {
+    {"s", 1},
+    {"m", 60},
+    {"h", 3600},
+    {"d", 86400},
+};
 static const struct unit size_units[] = {
     {"KiB", 1024},
     {"MiB", 1048576},
@@ -63,6 +70,9 @@ size_t scalar_format(enum schema_type type, uint64_t value, char *out, size_t ou
 {
     if (type == TYPE_DURATION)
         return format_with_unit(duration_units, LP_COUNT_OF(duration_units), value, out, out_size);
+    if (type == TYPE_SECONDS)
+        return format_with_unit(long_duration_units, LP_COUNT_OF(long_duration_units), value, out,
+                                out_size);
     if (type == TYPE_SIZE)
         return format_with_unit(size_units, LP_COUNT_OF(size_units), value, out, out_size);
     return (size_t)snprintf(out, out_size, "%llu%s", (unsigned long long)value,
@@ -107,6 +117,7 @@ static bool in_range(const struct schema_row *row, struct lp_slice text, uint64_
 static const char *example_of(enum schema_type type)
 {
     return type == TYPE_DURATION  ? "a duration; write a number with ms, s, m, h or d, like 30s"
+           : type == TYPE_SECONDS ? "a duration; write a number with s, m, h or d, like 365d"
            : type == TYPE_SIZE    ? "a size; write a number with KiB, MiB or GiB, like 64KiB"
            : type == TYPE_PERCENT ? "a percentage; write it like 80%"
                                   : "a whole number";
@@ -115,7 +126,7 @@ static const char *example_of(enum schema_type type)
 static const char *unit_meant(enum schema_type type, struct lp_slice suffix)
 {
     for (uint32_t i = 0; i < LP_COUNT_OF(unit_words); i++)
-        if (unit_words[i].type == type &&
+        if (unit_words[i].type == (type == TYPE_SECONDS ? TYPE_DURATION : type) &&
             lp_slice_equal_nocase(lp_slice_of(unit_words[i].word), suffix))
             return unit_words[i].unit;
     return NULL;
@@ -136,12 +147,16 @@ static bool refuse_number(const struct schema_row *row, struct lp_slice text, ch
         unit = "KiB";
     if (is_bare && row->type == TYPE_PERCENT)
         unit = "%";
-    /* A large bare number is one of bytes. */
-    if (is_bare && row->type == TYPE_SIZE && value >= 1024) {
-        char size[32];
-        scalar_format(TYPE_SIZE, (value + 1023) / 1024 * 1024, size, sizeof(size));
+    if (row->type == TYPE_SECONDS && unit != NULL && strcmp(unit, "ms") == 0)
+        unit = NULL;
+    /* A large bare number is one of bytes, and elsewhere a max-age is in seconds. */
+    if (is_bare && ((row->type == TYPE_SIZE && value >= 1024) || row->type == TYPE_SECONDS)) {
+        char meant[32];
+        if (row->type == TYPE_SIZE)
+            value = (value + 1023) / 1024 * 1024;
+        scalar_format(row->type, value, meant, sizeof(meant));
         snprintf(problem, SCALAR_PROBLEM_BYTES, "\"%.*s\" has no unit; did you mean \"%s\"?",
-                 LP_SLICE_ARG(text), size);
+                 LP_SLICE_ARG(text), meant);
     } else if (is_bare && unit != NULL) {
         snprintf(problem, SCALAR_PROBLEM_BYTES, "\"%.*s\" has no unit; did you mean \"%.*s%s\"?",
                  LP_SLICE_ARG(text), LP_SLICE_ARG(text), unit);
@@ -253,11 +268,12 @@ static void refuse_word(const struct schema_row *row, struct lp_slice text, char
     struct lp_slice word, nearest = {0};
     char choices[128] = "";
     size_t used = 0;
-    uint32_t least = UINT32_MAX;
+    uint32_t least = UINT32_MAX, words_count = 0;
 
     while (next_word(&list, &word)) {
         if (word.size == 0)
             continue;
+        words_count++;
         uint32_t distance = words_distance(text, word);
         if (words_are_near(text, word) && distance < least) {
             least = distance;
@@ -267,7 +283,7 @@ static void refuse_word(const struct schema_row *row, struct lp_slice text, char
                                  used > 0 ? ", " : "", LP_SLICE_ARG(word));
         LP_ASSERT(used < sizeof(choices));
     }
-    if (strchr(row->words, '|') == NULL)
+    if (words_count == 1)
         snprintf(problem, SCALAR_PROBLEM_BYTES, "\"%.*s\" is not known; the only value is \"%s\"",
                  LP_SLICE_ARG(text), choices);
     else if (ours != NULL)
@@ -302,6 +318,9 @@ static bool parse_by_type(const struct schema_row *row, struct lp_slice text, ui
     if (row->type == TYPE_DURATION)
         return parse_with_unit(row, duration_units, LP_COUNT_OF(duration_units), text, out,
                                problem);
+    if (row->type == TYPE_SECONDS)
+        return parse_with_unit(row, long_duration_units, LP_COUNT_OF(long_duration_units), text,
+                               out, problem);
     if (row->type == TYPE_SIZE)
         return parse_with_unit(row, size_units, LP_COUNT_OF(size_units), text, out, problem);
     if (row->type == TYPE_BOOL)
@@ -319,7 +338,7 @@ bool scalar_parse(const struct schema_row *row, struct lp_slice text, uint64_t *
     bool has_words = row->type == TYPE_WORD || row->type == TYPE_BOOL;
 
     if (!has_words && lp_slice_equal(text, LP_SLICE("off"))) {
-        *out = UINT64_MAX;
+        *out = row->type == TYPE_SECONDS ? 0 : UINT64_MAX;
         if (row->flags & SCHEMA_OFF)
             return true;
         snprintf(problem, SCALAR_PROBLEM_BYTES, "cannot be off; it must be %s",

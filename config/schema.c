@@ -72,6 +72,9 @@ const struct schema_row schema_rows[] = {
      AT(lp_config, limits.memory),
      .doc = "for the buffers of stalled connections; `auto` is 1/8 of the memory"},
 
+    {SECTION_TIMEOUTS, TYPE_DURATION, "handshake", "10s", RANGE(1, DURATION_MAX),
+     AT(lp_cfg_timeouts, handshake),
+     .doc = "the TLS handshake with a client or with a server"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "head", "10s", RANGE(1, DURATION_MAX),
      AT(lp_cfg_timeouts, head), .doc = "the whole request head, from its first byte"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "keep_alive", "60s", RANGE(1, DURATION_MAX),
@@ -116,6 +119,13 @@ const struct schema_row schema_rows[] = {
      .reload = RELOAD_NEW_STREAMS,
      .doc = "networks whose X-Forwarded-* headers are believed and appended to; from others they "
             "are replaced"},
+    {SECTION_LISTENER, TYPE_OPTIONAL, "tls", .opens = SECTION_FRONT_TLS,
+     .offset = offsetof(struct lp_cfg_listener, tls), .reload = RELOAD_HANDSHAKES,
+     .doc = "clients speak TLS; plain where not written"},
+    {SECTION_LISTENER, TYPE_WORD, "redirect", .words = "|https",
+     AT(lp_cfg_listener, redirects_to_https), .reload = RELOAD_NEW_STREAMS,
+     .doc = "everything is answered with the same address under https: 301 for GET and HEAD, else "
+            "308; instead of `pool` and `routes`"},
     {SECTION_LISTENER, TYPE_OVERRIDES, "timeouts", .opens = SECTION_TIMEOUTS,
      .offset = offsetof(struct lp_cfg_listener, timeouts),
      .doc = "those of this listener; the global ones where not written"},
@@ -124,6 +134,38 @@ const struct schema_row schema_rows[] = {
     {SECTION_LISTENER, TYPE_LIST, "routes", .opens = SECTION_ROUTE,
      ARRAY(lp_cfg_listener, routes), .reload = RELOAD_NEW_STREAMS,
      .doc = "the first that matches wins, none is 404; either this or `pool`"},
+
+    {SECTION_FRONT_TLS, TYPE_LIST, "certificates", .opens = SECTION_CERTIFICATE,
+     .flags = SCHEMA_REQUIRED, ARRAY(lp_cfg_front_tls, certificates),
+     .reload = RELOAD_HANDSHAKES,
+     .doc = "chosen by the name that the client asks for, exact names before wildcards; the first "
+            "is the default"},
+    {SECTION_FRONT_TLS, TYPE_TLS_VERSIONS, "versions", "[\"1.2\", \"1.3\"]",
+     AT(lp_cfg_front_tls, versions), .reload = RELOAD_HANDSHAKES,
+     .doc = "`\"1.2\"`, `\"1.3\"` or both"},
+    {SECTION_FRONT_TLS, TYPE_FILE, "client_ca", AT(lp_cfg_front_tls, client_ca),
+     .reload = RELOAD_HANDSHAKES,
+     .doc = "PEM file of the authorities whose client certificates are let in; every client must "
+            "have one then"},
+    {SECTION_FRONT_TLS, TYPE_SECTION, "tickets", .opens = SECTION_TICKETS,
+     .doc = "what clients resume a session with"},
+    {SECTION_FRONT_TLS, TYPE_SECONDS, "hsts", "off", RANGE(1, 3650 * DAY / SECOND),
+     .flags = SCHEMA_OFF, AT(lp_cfg_front_tls, hsts_s), .reload = RELOAD_NEW_STREAMS,
+     .doc = "max-age of the Strict-Transport-Security header of every response, like `365d`"},
+
+    {SECTION_CERTIFICATE, TYPE_FILE, "cert", .flags = SCHEMA_REQUIRED,
+     AT(lp_cfg_certificate, cert), .reload = RELOAD_HANDSHAKES,
+     .doc = "PEM file: the certificate, then those that lead to the authority"},
+    {SECTION_CERTIFICATE, TYPE_FILE, "key", .flags = SCHEMA_REQUIRED,
+     AT(lp_cfg_certificate, key), .reload = RELOAD_HANDSHAKES, .doc = "PEM file: its private key"},
+    {SECTION_CERTIFICATE, TYPE_FILE, "ocsp", AT(lp_cfg_certificate, ocsp),
+     .reload = RELOAD_HANDSHAKES,
+     .doc = "DER file: the authority's OCSP response, which is stapled to handshakes"},
+
+    {SECTION_TICKETS, TYPE_FILE, "secret_file", AT(lp_cfg_front_tls, ticket_secret),
+     .reload = RELOAD_HANDSHAKES,
+     .doc = "the keys of tickets follow from its bytes and the time; the same on every node; where "
+            "not written a random secret, which only this process knows"},
 
     {SECTION_ROUTE, TYPE_SECTION, "match", .opens = SECTION_MATCH, .reload = RELOAD_NEW_STREAMS,
      .doc = "every condition must hold; a route without match takes everything"},
@@ -136,6 +178,9 @@ const struct schema_row schema_rows[] = {
     {SECTION_MATCH, TYPE_HOST, "host", AT(lp_cfg_route, host), .reload = RELOAD_NEW_STREAMS,
      .doc = "ignores case, port and a trailing dot; `\"*.example.com\"` has one label or more "
             "for the star"},
+    {SECTION_MATCH, TYPE_SNI, "sni", AT(lp_cfg_route, sni), .reload = RELOAD_NEW_STREAMS,
+     .doc = "the name that a TLS client asks for; only on listeners with `protocol: tcp`, which "
+            "see it whether or not they have `tls` themselves; like `host`"},
     {SECTION_MATCH, TYPE_PATH_PREFIX, "path", AT(lp_cfg_route, path),
      .reload = RELOAD_NEW_STREAMS,
      .doc = "a prefix of whole segments: `/ws` matches `/ws` and `/ws/x`, not `/wsx`"},
@@ -156,6 +201,13 @@ const struct schema_row schema_rows[] = {
      .doc = "other servers to try when a connect fails, before any byte of the body was sent"},
     {SECTION_POOL, TYPE_SECTION, "keep_alive", .opens = SECTION_KEEP_ALIVE,
      .doc = "idle connections to each server"},
+    {SECTION_POOL, TYPE_WORD, "proxy_protocol", "off", .words = "off|v1|v2",
+     AT(lp_cfg_pool, proxy_protocol), .reload = RELOAD_SERVER,
+     .doc = "begin each connection to a server with a PROXY header: the client's address, in text "
+            "(`v1`) or binary (`v2`)"},
+    {SECTION_POOL, TYPE_OPTIONAL, "tls", .opens = SECTION_BACK_TLS,
+     .offset = offsetof(struct lp_cfg_pool, tls), .reload = RELOAD_SERVER,
+     .doc = "servers are spoken to over TLS, `tls: {}` with the defaults; plain where not written"},
     {SECTION_POOL, TYPE_OVERRIDES, "timeouts", .opens = SECTION_TIMEOUTS,
      .offset = offsetof(struct lp_cfg_pool, timeouts),
      .doc = "those of this pool's streams; the listener's or global ones where not written"},
@@ -173,7 +225,7 @@ const struct schema_row schema_rows[] = {
     {SECTION_HASH, TYPE_KEY_SOURCES, "key", "client_ip", ARRAY(lp_cfg_pool, keys),
      .reload = RELOAD_MOVES_KEYS,
      .doc = "one or a list, the first that is present: `client_ip`, `cookie:NAME`, "
-            "`header:NAME`, `query:NAME`, `path`"},
+            "`header:NAME`, `query:NAME`, `path`, `sni`"},
     {SECTION_HASH, TYPE_WORD, "algorithm", "rendezvous", .words = "rendezvous",
      .reload = RELOAD_MOVES_KEYS, .doc = "few keys move when servers come and go"},
     {SECTION_HASH, TYPE_COUNT, "ipv4_prefix", "32", RANGE(0, 32), AT(lp_cfg_pool, ipv4_prefix),
@@ -189,6 +241,21 @@ const struct schema_row schema_rows[] = {
      AT(lp_cfg_pool, keep_alive_idle), .doc = "connections per server, of the whole process"},
     {SECTION_KEEP_ALIVE, TYPE_DURATION, "timeout", "4s", RANGE(1, DURATION_MAX),
      AT(lp_cfg_pool, keep_alive_timeout_ms), .doc = "after which an idle one is closed"},
+
+    {SECTION_BACK_TLS, TYPE_BOOL, "verify", "true", AT(lp_cfg_back_tls, verify),
+     .reload = RELOAD_SERVER,
+     .doc = "the server's certificate must come from a known authority, be in its time and name "
+            "the server"},
+    {SECTION_BACK_TLS, TYPE_FILE, "ca", AT(lp_cfg_back_tls, ca), .reload = RELOAD_SERVER,
+     .doc = "PEM file of the authorities to believe; the system's where not written"},
+    {SECTION_BACK_TLS, TYPE_TLS_NAME, "name", AT(lp_cfg_back_tls, name),
+     .reload = RELOAD_SERVER,
+     .doc = "the host name or IP address that the certificate must have, and that is asked for; "
+            "the server's IP address where not written"},
+    {SECTION_BACK_TLS, TYPE_FILE, "cert", AT(lp_cfg_back_tls, cert), .reload = RELOAD_SERVER,
+     .doc = "PEM file: the certificate that limpet shows to servers which ask for one"},
+    {SECTION_BACK_TLS, TYPE_FILE, "key", AT(lp_cfg_back_tls, key), .reload = RELOAD_SERVER,
+     .doc = "PEM file: its private key"},
 
     {SECTION_POOL_DRAIN, TYPE_DURATION, "deadline", "5m", RANGE(1, DURATION_MAX),
      AT(lp_cfg_drain, deadline_ms), .doc = "whatever is left then is closed at once"},
@@ -242,6 +309,11 @@ const struct schema_place schema_places[SECTION_COUNT] = {
     [SECTION_LISTENER]   = {"listeners.NAME", sizeof(struct lp_cfg_listener),
                             offsetof(struct lp_cfg_listener, name),
                             offsetof(struct lp_cfg_listener, pos)},
+    [SECTION_FRONT_TLS]  = {"listeners.NAME.tls", 0, 0, 0},
+    [SECTION_CERTIFICATE] = {"listeners.NAME.tls.certificates[]",
+                             sizeof(struct lp_cfg_certificate), 0,
+                             offsetof(struct lp_cfg_certificate, pos)},
+    [SECTION_TICKETS]    = {"listeners.NAME.tls.tickets", 0, 0, 0},
     [SECTION_ROUTE]      = {"listeners.NAME.routes[]", sizeof(struct lp_cfg_route), 0,
                             offsetof(struct lp_cfg_route, pos)},
     [SECTION_MATCH]      = {"listeners.NAME.routes[].match", 0, 0, 0},
@@ -249,6 +321,7 @@ const struct schema_place schema_places[SECTION_COUNT] = {
                             offsetof(struct lp_cfg_pool, name), offsetof(struct lp_cfg_pool, pos)},
     [SECTION_HASH]       = {"pools.NAME.hash", 0, 0, 0},
     [SECTION_KEEP_ALIVE] = {"pools.NAME.keep_alive", 0, 0, 0},
+    [SECTION_BACK_TLS]   = {"pools.NAME.tls", 0, 0, 0},
     [SECTION_POOL_DRAIN] = {"pools.NAME.drain", 0, 0, 0},
     [SECTION_CHECK]      = {"pools.NAME.check", 0, 0, 0},
     [SECTION_SERVER]     = {"pools.NAME.servers.NAME", sizeof(struct lp_cfg_server),
@@ -256,6 +329,9 @@ const struct schema_place schema_places[SECTION_COUNT] = {
                             offsetof(struct lp_cfg_server, pos)},
 };
 /* clang-format on */
+
+static_assert(offsetof(struct lp_cfg_front_tls, is_on) == 0, "TYPE_OPTIONAL sets it");
+static_assert(offsetof(struct lp_cfg_back_tls, is_on) == 0, "TYPE_OPTIONAL sets it");
 
 const uint32_t schema_rows_count = LP_COUNT_OF(schema_rows);
 

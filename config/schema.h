@@ -14,11 +14,15 @@ enum schema_section {
     SECTION_TIMEOUTS,
     SECTION_DRAIN,
     SECTION_LISTENER,
+    SECTION_FRONT_TLS,
+    SECTION_CERTIFICATE,
+    SECTION_TICKETS,
     SECTION_ROUTE,
     SECTION_MATCH,
     SECTION_POOL,
     SECTION_HASH,
     SECTION_KEEP_ALIVE,
+    SECTION_BACK_TLS,
     SECTION_POOL_DRAIN,
     SECTION_CHECK,
     SECTION_SERVER,
@@ -28,6 +32,7 @@ enum { SECTION_COUNT = SECTION_SERVER + 1 };
 enum schema_type {
     /* one number each, stored in row->size bytes */
     TYPE_DURATION, /* milliseconds */
+    TYPE_SECONDS,  /* a long duration, in seconds; `off` is 0 */
     TYPE_SIZE,     /* bytes */
     TYPE_COUNT,
     TYPE_PERCENT,
@@ -42,8 +47,12 @@ enum schema_type {
     TYPE_CIDRS,
     TYPE_ADDRESS,
     TYPE_KEY_SOURCES,
-    TYPE_SECRET_FILE,
+    TYPE_SECRET_FILE, /* read at once, for the seed of a hash */
+    TYPE_FILE,        /* only named here */
+    TYPE_TLS_VERSIONS,
+    TYPE_TLS_NAME,
     TYPE_HOST,
+    TYPE_SNI,
     TYPE_PATH_PREFIX,
     TYPE_PATH_EXACT,
     TYPE_CHECK_PATH,
@@ -55,7 +64,8 @@ enum schema_type {
 
     /* maps and lists of maps, which open row->opens */
     TYPE_SECTION,   /* a map in the same struct, at row->offset */
-    TYPE_OVERRIDES, /* the same without defaults: what is not written is SCHEMA_UNSET */
+    TYPE_OPTIONAL,  /* the same, off until it is written: the struct begins with bool is_on */
+    TYPE_OVERRIDES, /* a section without defaults: what is not written is SCHEMA_UNSET */
     TYPE_NAMED,     /* a map from names to maps: an array of structs */
     TYPE_LIST,      /* a list of maps: an array of structs */
 };
@@ -65,6 +75,7 @@ enum { TYPE_COUNT_OF_TYPES = TYPE_LIST + 1 };
 enum schema_reload {
     RELOAD_AT_ONCE,
     RELOAD_NEW_STREAMS,
+    RELOAD_HANDSHAKES,
     RELOAD_SOCKETS,
     RELOAD_MOVES_KEYS,
     RELOAD_SERVER,

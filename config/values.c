@@ -1,6 +1,6 @@
 /* Values with a grammar of their own, one function a type of the schema: addresses, networks, hash
  * keys, files. Each reports what is wrong with it and leaves its field as it was. What a route
- * matches is in match.c, what a health check sends in health.c. */
+ * matches is in match.c, what a health check sends in health.c, TLS in secure.c. */
 #include "config/reader.h"
 
 #include <errno.h>
@@ -40,6 +40,20 @@ static struct lp_slice path_beside_file(struct reader *r, struct lp_slice path)
     memcpy(joined, r->directory.data, r->directory.size);
     memcpy(joined + r->directory.size, path.data, path.size);
     return (struct lp_slice){joined, r->directory.size + path.size};
+}
+
+bool value_read_path(struct reader *r, const struct place *at, struct lp_slice *out)
+{
+    struct lp_slice name;
+
+    if (!read_text(r, at, &name))
+        return false;
+    if (name.size == 0 || has_control(name)) {
+        read_error(r, at, "needs the path of a file");
+        return false;
+    }
+    *out = path_beside_file(r, name);
+    return true;
 }
 
 void value_read_log_target(struct reader *r, const struct place *at, const struct schema_row *row,
@@ -112,16 +126,11 @@ static const char *read_seed(const char *path, uint64_t *seed)
 void value_read_secret_file(struct reader *r, const struct place *at, const struct schema_row *row,
                             void *target)
 {
-    struct lp_slice name;
+    struct lp_slice path;
     uint64_t seed = 0;
 
-    if (!read_text(r, at, &name))
+    if (!value_read_path(r, at, &path))
         return;
-    if (name.size == 0 || has_control(name)) {
-        read_error(r, at, "needs the path of a file");
-        return;
-    }
-    struct lp_slice path = path_beside_file(r, name);
     const char *problem = read_seed(path.data, &seed);
     if (problem != NULL)
         read_error(r, at, "cannot read %.*s: %s", LP_SLICE_ARG(path), problem);
@@ -359,10 +368,10 @@ static const struct source_word {
 } source_words[] = {
     {"client_ip", LP_KEY_CLIENT_IP, false}, {"cookie", LP_KEY_COOKIE, true},
     {"header", LP_KEY_HEADER, true},        {"query", LP_KEY_QUERY, true},
-    {"path", LP_KEY_PATH, false},
+    {"path", LP_KEY_PATH, false},           {"sni", LP_KEY_SNI, false},
 };
 
-#define SOURCES_TEXT "client_ip, cookie:NAME, header:NAME, query:NAME, path"
+#define SOURCES_TEXT "client_ip, cookie:NAME, header:NAME, query:NAME, path, sni"
 
 static const struct source_word *nearest_source(struct lp_slice word)
 {

@@ -49,18 +49,18 @@ static const char *refusal_of(uint32_t point, bool ends_line)
 
 static bool check_bytes(struct lp_slice text, struct report *report)
 {
-    struct spot spot = {.pos = {1, 1}, .width = 1, .key = ""};
+    struct spot spot = {.pos = {1, 1, 1}, .key = ""};
     uint32_t size = 1;
 
     for (size_t i = 0; i < text.size; i += size) {
         uint32_t point = utf8_decode(text.data + i, text.size - i, &size);
         const char *refusal = refusal_of(point, i + 1 < text.size && text.data[i + 1] == '\n');
         if (refusal != NULL) {
-            report_add(report, SEVERITY_ERROR, &spot, NULL, "%s", refusal);
+            report_add(report, LP_ERROR, &spot, NULL, "%s", refusal);
             return false;
         }
         if (point == '\n')
-            spot.pos = (struct lp_cfg_pos){spot.pos.line + 1, 1};
+            spot.pos = (struct lp_cfg_pos){spot.pos.line + 1, 1, 1};
         else
             spot.pos.column++;
     }
@@ -141,9 +141,9 @@ static bool add_quoting_hint(struct builder *b, uint32_t number, bool in_flow)
             quote = '\0';
         size_t end = quote == '\0' ? stumbling_block(line, at, is_at_value, in_flow) : 0;
         if (end > at) {
-            struct spot spot = {{number, column}, (uint32_t)(end - at), ""};
-            report_add(b->report, SEVERITY_ERROR, &spot, NULL,
-                       "YAML needs quotes here: write \"%.*s\"%s", (int)(end - at), line.data + at,
+            struct spot spot = {{number, column, (uint32_t)(end - at)}, ""};
+            report_add(b->report, LP_ERROR, &spot, NULL, "YAML needs quotes here: write \"%.*s\"%s",
+                       (int)(end - at), line.data + at,
                        here == '$' ? " (the whole value in quotes)" : "");
             return true;
         }
@@ -186,15 +186,15 @@ static void explain_syntax(struct builder *b, struct spot *spot)
     if (p->context != NULL && strstr(p->context, "quoted scalar") != NULL &&
         strstr(problem, "end of stream") != NULL) {
         spot->pos = (struct lp_cfg_pos){(uint32_t)p->context_mark.line + 1,
-                                        (uint32_t)p->context_mark.column + 1};
-        report_add(b->report, SEVERITY_ERROR, spot, NULL, "a quote that is never closed");
+                                        (uint32_t)p->context_mark.column + 1, 1};
+        report_add(b->report, LP_ERROR, spot, NULL, "a quote that is never closed");
     } else if (words != NULL) {
-        report_add(b->report, SEVERITY_ERROR, spot, NULL, "%s", words);
+        report_add(b->report, LP_ERROR, spot, NULL, "%s", words);
     } else if (p->context != NULL) {
-        report_add(b->report, SEVERITY_ERROR, spot, NULL, "not valid YAML: %s (%s from line %zu)",
+        report_add(b->report, LP_ERROR, spot, NULL, "not valid YAML: %s (%s from line %zu)",
                    problem, p->context, p->context_mark.line + 1);
     } else {
-        report_add(b->report, SEVERITY_ERROR, spot, NULL, "not valid YAML: %s", problem);
+        report_add(b->report, LP_ERROR, spot, NULL, "not valid YAML: %s", problem);
     }
 }
 
@@ -202,19 +202,19 @@ static void add_syntax_error(struct builder *b)
 {
     const yaml_parser_t *p = &b->parser;
     size_t number = p->problem_mark.line;
-    struct spot spot = {{(uint32_t)number + 1, (uint32_t)p->problem_mark.column + 1}, 1, ""};
+    struct spot spot = {{(uint32_t)number + 1, (uint32_t)p->problem_mark.column + 1, 1}, ""};
     struct lp_slice line = report_line(b->text, (uint32_t)number + 1);
     size_t blanks = 0;
 
     if (p->error == YAML_MEMORY_ERROR) {
-        report_add(b->report, SEVERITY_ERROR, &spot, NULL, "out of memory");
+        report_add(b->report, LP_ERROR, &spot, NULL, "out of memory");
         return;
     }
     while (blanks < line.size && line.data[blanks] == ' ')
         blanks++;
     if (blanks < line.size && line.data[blanks] == '\t') {
         spot.pos.column = (uint32_t)blanks + 1;
-        report_add(b->report, SEVERITY_ERROR, &spot, NULL,
+        report_add(b->report, LP_ERROR, &spot, NULL,
                    "YAML takes no tab for indentation; use spaces");
         return;
     }
@@ -232,9 +232,9 @@ static void add_syntax_error(struct builder *b)
 static bool fail(struct builder *b, const yaml_event_t *event, const char *sentence)
 {
     struct spot spot = {
-        {(uint32_t)event->start_mark.line + 1, (uint32_t)event->start_mark.column + 1}, 1, ""};
+        {(uint32_t)event->start_mark.line + 1, (uint32_t)event->start_mark.column + 1, 1}, ""};
 
-    report_add(b->report, SEVERITY_ERROR, &spot, NULL, "%s", sentence);
+    report_add(b->report, LP_ERROR, &spot, NULL, "%s", sentence);
     return false;
 }
 
@@ -244,11 +244,10 @@ static struct node *node_new(struct builder *b, const yaml_event_t *event, enum 
 
     node->kind = kind;
     node->pos = (struct lp_cfg_pos){(uint32_t)event->start_mark.line + 1,
-                                    (uint32_t)event->start_mark.column + 1};
-    node->width = 1;
+                                    (uint32_t)event->start_mark.column + 1, 1};
     if (event->end_mark.line == event->start_mark.line &&
         event->end_mark.column > event->start_mark.column)
-        node->width = (uint32_t)(event->end_mark.column - event->start_mark.column);
+        node->pos.width = (uint32_t)(event->end_mark.column - event->start_mark.column);
     return node;
 }
 
@@ -317,7 +316,7 @@ static bool on_begin(struct builder *b, const yaml_event_t *event, enum node_kin
 {
     struct node *node = node_new(b, event, kind);
 
-    node->width = 1;
+    node->pos.width = 1;
     node->refusal = kind == NODE_MAP ? refusal_of_properties(event->data.mapping_start.anchor,
                                                              event->data.mapping_start.tag)
                                      : refusal_of_properties(event->data.sequence_start.anchor,
@@ -393,7 +392,7 @@ bool node_parse(struct node **root, struct lp_slice text, struct lp_arena *arena
     if (!check_bytes(text, report))
         return false;
     if (!yaml_parser_initialize(&b.parser)) {
-        report_add(report, SEVERITY_ERROR, &(struct spot){.key = ""}, NULL, "out of memory");
+        report_add(report, LP_ERROR, &(struct spot){.key = ""}, NULL, "out of memory");
         return false;
     }
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
@@ -401,7 +400,7 @@ bool node_parse(struct node **root, struct lp_slice text, struct lp_arena *arena
     bool is_good = build(&b);
     yaml_parser_delete(&b.parser);
     if (is_good && (b.root == NULL || node_is_nothing(b.root))) {
-        report_add(report, SEVERITY_ERROR, &(struct spot){.key = ""}, NULL,
+        report_add(report, LP_ERROR, &(struct spot){.key = ""}, NULL,
                    "the file is empty; it needs at least listeners and pools");
         return false;
     }

@@ -48,6 +48,8 @@ void conn_close(struct load *load, struct conn *conn)
 {
     lp_list_remove(&conn->place);
     conn_enter(load, conn, CONN_CLOSED);
+    if (conn->ssl != NULL)
+        secure_close(load, conn);
     if (conn->fd >= 0)
         close(conn->fd); /* which takes it out of the epoll, too */
     conn->fd = -1;
@@ -57,6 +59,12 @@ void conn_close(struct load *load, struct conn *conn)
     lp_free(conn->control);
     conn->control = NULL;
     response_begin(&conn->response);
+}
+
+void conn_deinit(struct load *load, struct conn *conn)
+{
+    conn_close(load, conn);
+    secure_forget(conn);
 }
 
 void conn_replace(struct load *load, struct conn *conn)
@@ -134,6 +142,8 @@ static enum load_error error_of(int code)
         return LOAD_ERR_RESET;
     case ETIMEDOUT:
         return LOAD_ERR_TIMEOUT;
+    case EPROTO:
+        return LOAD_ERR_TLS;
     default:
         return LOAD_ERR_CONNECT;
     }
@@ -196,6 +206,14 @@ static void go_on_later(struct load *load, struct conn *conn)
     load->again = conn;
 }
 
+static ssize_t send_bytes(struct load *load, struct conn *conn, const char *data, size_t size,
+                          int flags)
+{
+    if (conn->ssl != NULL)
+        return secure_send(load, conn, data, size);
+    return send(conn->fd, data, size, MSG_NOSIGNAL | flags);
+}
+
 /* Between two messages of our own. A frame that small does not fit only when the other side does
  * not read; then it is lost. */
 static void flush_control(struct load *load, struct conn *conn)
@@ -204,7 +222,7 @@ static void flush_control(struct load *load, struct conn *conn)
     size_t size = 6u + ((uint8_t)frame[1] & 0x7fu);
 
     conn->control = NULL;
-    ssize_t n = send(conn->fd, frame, size, MSG_NOSIGNAL);
+    ssize_t n = send_bytes(load, conn, frame, size, 0);
     lp_free(frame);
     if (n > 0)
         load->tally.bytes_out += (uint64_t)n;
@@ -218,12 +236,12 @@ static ssize_t send_piece(struct load *load, struct conn *conn)
     if (conn->sent < message->head_size) {
         if (message == &load->request && load->mode->stamp != NULL)
             load->mode->stamp(load, conn);
-        return send(conn->fd, message->head + conn->sent, message->head_size - conn->sent,
-                    MSG_NOSIGNAL | (message->body_size > 0 ? MSG_MORE : 0));
+        return send_bytes(load, conn, message->head + conn->sent, message->head_size - conn->sent,
+                          message->body_size > 0 ? MSG_MORE : 0);
     }
     uint64_t left = message->head_size + message->body_size - conn->sent;
-    return send(conn->fd, load->body, left < LOAD_BUFFER_BYTES ? left : LOAD_BUFFER_BYTES,
-                MSG_NOSIGNAL);
+    return send_bytes(load, conn, load->body, left < LOAD_BUFFER_BYTES ? left : LOAD_BUFFER_BYTES,
+                      0);
 }
 
 /* Writes as much as the socket takes. False when the connection failed. */
@@ -280,20 +298,29 @@ void conn_send_control(struct load *load, struct conn *conn, uint8_t opcode, con
 
 /* ---- Reading ---- */
 
-/* One recv() of at most *asked bytes. Bytes that nobody looks at are thrown away by the kernel
- * (which it does not do for Unix sockets). */
-static ssize_t receive(struct load *load, const struct conn *conn, char **data, size_t *asked)
+/* One recv() of at most size bytes. Bytes that nobody looks at are thrown away by the kernel (which
+ * it does not do for Unix sockets, and cannot with TLS); data is NULL then. *is_all: the socket is
+ * empty, or there is nothing to come; whatever comes now makes a new edge. */
+static ssize_t receive(struct load *load, struct conn *conn, char **data, size_t size, bool *is_all)
 {
-    if (conn->discard > 0 && load->options->to.as.any.sa_family != AF_UNIX) {
-        if (conn->discard < *asked)
-            *asked = (size_t)conn->discard;
+    bool is_plain = conn->ssl == NULL && load->options->to.as.any.sa_family != AF_UNIX;
+
+    if (conn->discard > 0 && is_plain) {
+        if (conn->discard < size)
+            size = (size_t)conn->discard;
         *data = NULL;
-        return recv(conn->fd, NULL, *asked, MSG_TRUNC);
+        ssize_t n = recv(conn->fd, NULL, size, MSG_TRUNC);
+        *is_all = n < (ssize_t)size || (uint64_t)n == conn->discard;
+        return n;
     }
-    if (*asked > LOAD_BUFFER_BYTES)
-        *asked = LOAD_BUFFER_BYTES;
+    if (size > LOAD_BUFFER_BYTES)
+        size = LOAD_BUFFER_BYTES;
     *data = load->buffer;
-    return recv(conn->fd, load->buffer, *asked, 0);
+    if (conn->ssl != NULL)
+        return secure_receive(load, conn, load->buffer, size, is_all);
+    ssize_t n = recv(conn->fd, load->buffer, size, 0);
+    *is_all = n < (ssize_t)size;
+    return n;
 }
 
 /* Reads at most bytes_max; until_end: epoll will not tell again of what is there already. */
@@ -302,16 +329,16 @@ static void read_some(struct load *load, struct conn *conn, size_t bytes_max, bo
     uint32_t generation = conn->generation;
 
     for (size_t turn = 0; turn < bytes_max;) {
-        size_t asked = bytes_max - turn;
         char *data;
-        ssize_t n = receive(load, conn, &data, &asked);
+        bool is_all;
+        ssize_t n = receive(load, conn, &data, bytes_max - turn, &is_all);
         if (n == 0) {
             load->mode->on_fin(load, conn);
             return;
         }
         if (n < 0) {
             if (errno != EAGAIN)
-                conn_fail(load, conn, LOAD_ERR_RESET);
+                conn_fail(load, conn, errno == EPROTO ? LOAD_ERR_TLS : LOAD_ERR_RESET);
             return;
         }
         turn += (size_t)n;
@@ -321,8 +348,6 @@ static void read_some(struct load *load, struct conn *conn, size_t bytes_max, bo
         load->mode->on_data(load, conn, data, (size_t)n);
         if (conn->generation != generation)
             return;
-        /* The socket is empty, or there is nothing to come; whatever comes now makes a new edge. */
-        bool is_all = (size_t)n < asked || (data == NULL && conn->discard == 0);
         if (is_all && !until_end)
             return;
     }
@@ -337,6 +362,19 @@ void conn_read(struct load *load, struct conn *conn, size_t bytes_max)
 
 /* ---- Events ---- */
 
+/* One step of the TLS handshake. False when it failed, or is not done yet. */
+static bool on_handshake(struct load *load, struct conn *conn)
+{
+    if (conn->ssl == NULL && !secure_open(load, conn)) {
+        conn_fail(load, conn, LOAD_ERR_TLS);
+        return false;
+    }
+    enum secure_result result = secure_handshake(load, conn);
+    if (result == SECURE_FAILED)
+        conn_fail(load, conn, error_of(errno));
+    return result == SECURE_DONE;
+}
+
 /* False when it failed, or is not decided yet. */
 static bool on_connect(struct load *load, struct conn *conn, uint32_t events)
 {
@@ -350,7 +388,9 @@ static bool on_connect(struct load *load, struct conn *conn, uint32_t events)
         conn_fail(load, conn, error_of(code));
         return false;
     }
-    if ((events & EPOLLOUT) == 0)
+    if ((events & EPOLLOUT) == 0 && conn->ssl == NULL)
+        return false;
+    if (load->secure != NULL && !on_handshake(load, conn))
         return false;
     load->connected++;
     load->mode->on_open(load, conn);

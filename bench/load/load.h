@@ -14,6 +14,7 @@
 #include "bench/load/hist.h"
 #include "bench/load/response.h"
 #include "bench/load/sample.h"
+#include "bench/load/secure.h"
 
 #define LOAD_OPENING_MAX     256u       /* connects in flight; a listener's backlog holds them */
 #define LOAD_RETRY_NS        10000000u  /* at most one connect per connection in this time */
@@ -35,7 +36,8 @@
     X(RESET,     "reset")                                                                          \
     X(CLOSED,    "closed")   /* FIN in the middle of a unit                     */                 \
     X(STATUS,    "status")   /* a whole response, but not the expected one      */                 \
-    X(PROTOCOL,  "protocol") /* a response or an echo that is wrong             */
+    X(PROTOCOL,  "protocol") /* a response or an echo that is wrong             */                 \
+    X(TLS,       "tls")      /* a handshake or a record that is wrong           */
 /* clang-format on */
 
 #define LOAD_ERROR_ENUM(name, word) LOAD_ERR_##name,
@@ -61,6 +63,9 @@ struct options {
     uint32_t pids_count;
     bool has_timeline;
     bool has_json;
+    bool has_tls;
+    bool resumes;      /* TLS sessions */
+    const char *group; /* of the key exchange */
 };
 
 /* Bytes to send: a head, then body_size bytes that nobody looks at. */
@@ -97,9 +102,13 @@ struct conn {
     const struct message *message; /* NULL: nothing to write */
     struct lp_list place;          /* in load.ready or load.waiting */
     struct conn *again_next;
-    uint64_t discard; /* bytes to come that nobody looks at */
-    uint64_t echoed;  /* bytes of the unit that came back */
-    char *control;    /* a control frame that waits for a message to be sent */
+    uint64_t discard;                /* bytes to come that nobody looks at */
+    uint64_t echoed;                 /* bytes of the unit that came back */
+    char *control;                   /* a control frame that waits for a message to be sent */
+    struct WOLFSSL *ssl;             /* NULL without TLS */
+    struct WOLFSSL_SESSION *session; /* the last one, to be resumed */
+    bool is_ended;                   /* TLS: close_notify has come */
+    bool has_ticket;                 /* TLS: the session is a new one, and can be resumed */
     struct response response;
     union {
         struct frames frames;
@@ -131,6 +140,7 @@ struct tally {
     uint64_t endings[LOAD_ENDING_COUNT];
     uint64_t codes[LOAD_CODES_MAX];
     uint64_t echo_failed;
+    uint64_t handshakes, resumed; /* of TLS; the resumed ones are handshakes, too */
     struct hist latency;
 };
 
@@ -182,6 +192,8 @@ struct load {
     char accept[28];     /* Sec-WebSocket-Accept that is right */
     char *buffer;        /* read into, by all connections */
     char *body;          /* what is sent as the body of a message */
+
+    struct secure *secure; /* NULL without TLS */
 
     struct tally tally;
     struct bucket *timeline; /* NULL: not asked for */
@@ -250,6 +262,8 @@ void conn_init(struct load *load, struct conn *conn, uint32_t index);
 void conn_open(struct load *load, struct conn *conn);
 /* Closes and counts nothing; the caller says what becomes of it. */
 void conn_close(struct load *load, struct conn *conn);
+/* Closes for good. */
+void conn_deinit(struct load *load, struct conn *conn);
 /* Ends the unit or the connect under way with an error; the connection will be replaced. */
 void conn_fail(struct load *load, struct conn *conn, enum load_error error);
 /* The other side ended in good order between two units; the connection will be replaced. */

@@ -23,7 +23,7 @@ static const struct mode *const modes[] = {&mode_http, &mode_close, &mode_ws,   
 /* clang-format off */
 enum option_id { OPT_TO = 1, OPT_CONNECTIONS, OPT_SECONDS, OPT_WARMUP, OPT_SIZE, OPT_RATE, OPT_PATH,
               OPT_HOST, OPT_SOURCE, OPT_PID, OPT_HOLD, OPT_TIMELINE, OPT_TIMEOUT, OPT_JSON,
-              OPT_HELP };
+              OPT_TLS, OPT_GROUP, OPT_RESUME, OPT_HELP };
 
 static const struct option long_options[] = {
     {"to",          required_argument, NULL, OPT_TO},
@@ -40,6 +40,9 @@ static const struct option long_options[] = {
     {"timeline",    no_argument,       NULL, OPT_TIMELINE},
     {"timeout",     required_argument, NULL, OPT_TIMEOUT},
     {"json",        no_argument,       NULL, OPT_JSON},
+    {"tls",         no_argument,       NULL, OPT_TLS},
+    {"group",       required_argument, NULL, OPT_GROUP},
+    {"resume",      no_argument,       NULL, OPT_RESUME},
     {"help",        no_argument,       NULL, OPT_HELP},
     {NULL,          0,                 NULL, 0},
 };
@@ -70,6 +73,9 @@ static void print_help(void)
         "  --timeline         what happened in each 100 ms of the window\n"
         "  --timeout S        a unit that takes longer is an error (10); of bulk and events, the\n"
         "                     longest time without a byte\n"
+        "  --tls              with TLS 1.3 and AES-128-GCM\n"
+        "  --group NAME       of its key exchange (X25519)\n"
+        "  --resume           sessions are resumed: each connection's place keeps its last ticket\n"
         "  --json             one object instead of text\n"
         "  --help             this\n");
 }
@@ -185,6 +191,14 @@ static bool parse_option(struct options *options, int32_t pids[PIDS_MAX], enum o
     case OPT_JSON:
         options->has_json = true;
         return true;
+    case OPT_TLS:
+        options->has_tls = true;
+        return true;
+    case OPT_GROUP:
+        return parse_text(&options->group, "group", optarg, err);
+    case OPT_RESUME:
+        options->resumes = true;
+        return true;
     case OPT_HELP:
         break;
     }
@@ -220,6 +234,13 @@ static bool check_options(struct options *options, struct lp_err *err)
     if (options->size != UINT64_MAX && options->size > SIZE_MAX_WS && mode->stamp != NULL)
         return lp_err_set(err, LP_ERR_LIMIT, "--size: at most %llu for %s, which compares it",
                           SIZE_MAX_WS, mode->name);
+    if (!options->has_tls && (options->resumes || options->group != NULL))
+        return lp_err_set(err, LP_ERR_CONFIG, "--group and --resume need --tls");
+    if (options->group == NULL)
+        options->group = "X25519";
+    if (!secure_has_group(options->group))
+        return lp_err_set(err, LP_ERR_CONFIG,
+                          "--group %s: X25519, P-256 or X25519MLKEM768 is needed", options->group);
     if (options->host == NULL)
         options->host = options->to.as.any.sa_family == AF_UNIX ? "localhost" : options->to_text;
     return true;
@@ -295,11 +316,12 @@ static void init(struct load *load, const struct options *options)
 static void deinit(struct load *load)
 {
     for (uint32_t i = 0; i < load->options->connections; i++)
-        conn_close(load, &load->conns[i]);
+        conn_deinit(load, &load->conns[i]);
     if (load->epoll > 0)
         close(load->epoll);
     if (load->signals > 0)
         close(load->signals);
+    secure_destroy(load);
     sample_deinit(&load->samples);
     lp_free(load->request.head);
     lp_free(load->opener.head);
@@ -337,7 +359,8 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     init(&load, &options);
-    if (!load.mode->setup(&load, &err) || !sample_check(&load.samples, &err))
+    if (!load.mode->setup(&load, &err) || !sample_check(&load.samples, &err) ||
+        (options.has_tls && !secure_create(&load, &err)))
         return fail(&err, EXIT_MISUSED);
     bool is_measured = raise_files(options.connections, &err) && load_run(&load, &err);
     if (is_measured && options.has_json)

@@ -101,6 +101,16 @@ static void json_proxy(const struct load *load, FILE *out)
             sample_growth(&set->voluntary), sample_growth(&set->involuntary), set->threads);
 }
 
+static void json_tls(const struct load *load, FILE *out)
+{
+    if (secure_version(load) != NULL)
+        fprintf(out,
+                ",\"tls\":{\"version\":\"%s\",\"suite\":\"%s\",\"group\":\"%s\""
+                ",\"handshakes\":%" PRIu64 ",\"resumed\":%" PRIu64 "}",
+                secure_version(load), secure_suite(load), load->options->group,
+                load->tally.handshakes, load->tally.resumed);
+}
+
 static void json_timeline(const struct load *load, FILE *out)
 {
     if (load->timeline == NULL)
@@ -139,6 +149,7 @@ void report_json(const struct load *load, FILE *out)
         fprintf(out, ",\"echo_failed\":%" PRIu64, tally->echo_failed);
         json_counters(out, "close_codes", tally->codes, LOAD_CODES_MAX);
     }
+    json_tls(load, out);
     json_proxy(load, out);
     json_timeline(load, out);
     fprintf(out, "}\n");
@@ -207,6 +218,14 @@ static void text_idle(const struct load *load, FILE *out)
             fprintf(out, "            Close %" PRIu32 ": %" PRIu64 "\n", i, tally->codes[i]);
 }
 
+static void text_tls(const struct load *load, FILE *out)
+{
+    if (secure_version(load) != NULL)
+        fprintf(out, "tls         %s, %s, %s; %" PRIu64 " handshakes, %" PRIu64 " resumed\n",
+                secure_version(load), secure_suite(load), load->options->group,
+                load->tally.handshakes, load->tally.resumed);
+}
+
 /* Only the buckets in which something happened. */
 static void text_timeline(const struct load *load, FILE *out)
 {
@@ -244,6 +263,7 @@ void report_text(const struct load *load, FILE *out)
         text_idle(load, out);
     text_errors(load, out);
     text_latency(load, out);
+    text_tls(load, out);
     text_proxy(load, out);
     text_timeline(load, out);
 }

@@ -39,9 +39,9 @@ static uint64_t run_response(void *context, uint64_t count)
     uint64_t begin = micro_ticks();
 
     while (count-- > 0) {
-        size_t size =
-            http1_write_response(editing->scratch, sizeof(editing->scratch), &editing->head,
-                                 editing->example->bytes.data, editing->persist, false);
+        size_t size = http1_write_response(editing->scratch, sizeof(editing->scratch),
+                                           &editing->head, editing->example->bytes.data,
+                                           editing->persist, false, (struct lp_slice){0});
         if (editing->copies_back)
             memcpy(editing->place, editing->scratch, size);
         micro_keep(size);
@@ -71,7 +71,8 @@ static size_t written_size(struct editing *editing)
                                    editing->example->bytes.data, &editing->request,
                                    &editing->forward);
     return http1_write_response(editing->scratch, sizeof(editing->scratch), &editing->head,
-                                editing->example->bytes.data, editing->persist, false);
+                                editing->example->bytes.data, editing->persist, false,
+                                (struct lp_slice){0});
 }
 
 static void measure_example(struct micro *micro, struct editing *editing, const char *how)

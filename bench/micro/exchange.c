@@ -87,7 +87,8 @@ static size_t serve_response(struct exchanging *exchanging)
         return 0;
     size_t size = http1_write_response(
         exchanging->scratch, sizeof(exchanging->scratch), &exchanging->head, bytes,
-        response.is_websocket ? HTTP1_PERSIST_UPGRADE : HTTP1_PERSIST_DEFAULT, false);
+        response.is_websocket ? HTTP1_PERSIST_UPGRADE : HTTP1_PERSIST_DEFAULT, false,
+        (struct lp_slice){0});
     memcpy(exchanging->place, exchanging->scratch, size);
     return size;
 }

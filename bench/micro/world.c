@@ -135,7 +135,7 @@ void world_bind(struct world *world, struct lp_config *config)
 {
     struct lp_err err = {0};
 
-    MICRO_REQUIRE(snapshot_build(&world->snapshot, config, &err));
+    MICRO_REQUIRE(snapshot_build(&world->snapshot, config, NULL, &err));
     registry_init(&world->registry, 1);
     lp_list_init(&world->endpoints);
     for (uint32_t i = 0; i < config->listeners_count; i++)

@@ -125,7 +125,7 @@ static uint64_t run_build(void *context, uint64_t count)
         struct lp_config *config = config_of(yaml_of(loading));
         struct snapshot *snapshot = NULL;
         uint64_t begin = micro_ticks();
-        MICRO_REQUIRE(snapshot_build(&snapshot, config, NULL));
+        MICRO_REQUIRE(snapshot_build(&snapshot, config, NULL, NULL));
         ticks += micro_ticks() - begin;
         snapshot_destroy(snapshot);
     }
@@ -142,7 +142,7 @@ static uint64_t run_bind(void *context, uint64_t count)
     while (count-- > 0) {
         struct lp_config *config = config_of(yaml_of(loading));
         struct snapshot *snapshot = NULL;
-        MICRO_REQUIRE(snapshot_build(&snapshot, config, NULL));
+        MICRO_REQUIRE(snapshot_build(&snapshot, config, NULL, NULL));
         uint64_t begin = micro_ticks();
         snapshot_bind(snapshot, &loading->world.registry, &loading->world.endpoints);
         ticks += micro_ticks() - begin;
@@ -206,7 +206,7 @@ static void measure_reload(struct micro *micro, uint32_t servers_count)
     loading.other = config_of(yaml_of(&loading));
     micro_measure(micro, &(struct micro_work){run_diff, .context = &loading},
                   "difference: one server more than %u", servers_count);
-    MICRO_REQUIRE(snapshot_build(&loading.snapshot, loading.other, NULL));
+    MICRO_REQUIRE(snapshot_build(&loading.snapshot, loading.other, NULL, NULL));
     micro_measure(micro, &(struct micro_work){run_moved, .context = &loading},
                   "moved keys: one server more than %u", servers_count);
     snapshot_destroy(loading.snapshot);

@@ -7,6 +7,7 @@
 #include "lb/cli/usage.h"
 #include "lb/cli/where.h"
 #include "lb/lb.h"
+#include "tls/tls.h"
 
 #define LIMPET_VERSION "0.1.0"
 
@@ -68,6 +69,10 @@ static int check(int count, char **arguments)
     if (status != 0)
         return status;
     bool ok = lp_config_load(&config, &report, path);
+    if (ok && !lp_tls_check(config, &report)) {
+        lp_config_destroy(config);
+        ok = false;
+    }
     fputs(report.text, stderr);
     if (ok && is_strict && report.warnings_count > 0)
         status = 1;

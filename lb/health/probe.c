@@ -8,17 +8,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lb/net/proxy_header.h"
+
 #define LINGER_MS 1000u
 #define PING_WORD "limpet"
 #define PING_SIZE (sizeof(PING_WORD) - 1)
 
 static void on_connect(struct loop *loop, struct conn *conn, int error);
+static void on_turn(struct loop *loop, struct conn *conn);
 static void on_recv(struct loop *loop, struct conn *conn, int error);
 static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
 const struct conn_ops probe_ops = {.on_connect = on_connect,
+                                   .on_turn = on_turn,
                                    .on_recv = on_recv,
                                    .on_sent = on_sent,
                                    .on_timer = on_timer,
@@ -133,6 +137,28 @@ static size_t write_request(struct probe *probe, char *out, size_t out_max)
     return size < out_max ? size : 0;
 }
 
+/* A server that waits for one must not take a check for a broken client. */
+static bool send_proxy_header(struct loop *loop, struct probe *probe)
+{
+    char header[PROXY_HEADER_BYTES_MAX];
+    size_t size =
+        proxy_header_write(header, probe->check->server->proxy_protocol, &(struct proxy_header){0});
+
+    return size == 0 || send_text(loop, probe, header, size);
+}
+
+static void on_turn(struct loop *loop, struct conn *conn)
+{
+    struct probe *probe = probe_of(conn);
+    const struct lp_tls_back *settings = atomic_load(&probe->check->server->pool->tls);
+    struct lp_tls *tls = settings != NULL ? lp_tls_connect(settings, &probe->address, NULL) : NULL;
+
+    if (tls == NULL)
+        tell(loop, probe, "tls: memory is out", false);
+    else
+        conn_begin_tls(loop, conn, tls);
+}
+
 static void on_connect(struct loop *loop, struct conn *conn, int error)
 {
     struct probe *probe = probe_of(conn);
@@ -144,9 +170,20 @@ static void on_connect(struct loop *loop, struct conn *conn, int error)
         check_undecided(process_of(loop), check);
         return;
     }
+    bool is_fresh = (conn->flags & CONN_TLS) == 0;
     if (error != 0) {
-        snprintf(why, sizeof(why), "connect: %s", strerror(error));
+        snprintf(why, sizeof(why), "%s: %s", is_fresh ? "connect" : "tls",
+                 !is_fresh && error == EPROTO ? conn_tls_error(conn) : strerror(error));
         tell(loop, probe, why, false);
+        return;
+    }
+    if (is_fresh && !send_proxy_header(loop, probe)) {
+        tell(loop, probe, "no buffer for a PROXY header", false);
+        return;
+    }
+    if (is_fresh && probe->check->server->uses_tls) {
+        probe->step = PROBE_TLS;
+        conn_wait_turn(loop, conn);
         return;
     }
     if (probe->check->config->type == LP_CHECK_TCP) {
@@ -296,6 +333,7 @@ static void on_timer(struct loop *loop, struct conn *conn)
 {
     struct probe *probe = probe_of(conn);
     static const char *const steps[] = {[PROBE_CONNECT] = "connect: no answer in time",
+                                        [PROBE_TLS] = "tls: no handshake in time",
                                         [PROBE_ANSWER] = "answer: none in time",
                                         [PROBE_PONG] = "pong: none in time"};
 

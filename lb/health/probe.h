@@ -10,7 +10,7 @@ struct check;
 extern const struct conn_ops probe_ops;
 
 /* What is waited for; the word names the step in the log. */
-enum probe_step { PROBE_CONNECT, PROBE_ANSWER, PROBE_PONG };
+enum probe_step { PROBE_CONNECT, PROBE_TLS, PROBE_ANSWER, PROBE_PONG };
 
 struct probe {
     struct conn conn;    /* first: lb/net names it */

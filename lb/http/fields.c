@@ -99,8 +99,13 @@ enum http1_name http1_name_of(const char *name, size_t size)
     case 20:
         TRY("sec-websocket-accept", HTTP1_SEC_WEBSOCKET_ACCEPT);
         break;
-    case HTTP1_NAME_SIZE_MAX:
+    case 21:
         TRY("sec-websocket-version", HTTP1_SEC_WEBSOCKET_VERSION);
+        TRY("x-client-cert-subject", HTTP1_X_CLIENT_CERT_SUBJECT);
+        break;
+    case HTTP1_NAME_SIZE_MAX:
+        TRY("strict-transport-security", HTTP1_STRICT_TRANSPORT_SECURITY);
+        TRY("x-client-cert-fingerprint", HTTP1_X_CLIENT_CERT_FINGERPRINT);
         break;
     default:
         break;
@@ -116,7 +121,7 @@ static const uint32_t names_without_lookalike =
     BIT(CONTENT_LENGTH) | BIT(HTTP2_SETTINGS) | BIT(KEEP_ALIVE) | BIT(PROXY_AUTHENTICATE) |
     BIT(PROXY_AUTHORIZATION) | BIT(PROXY_CONNECTION) | BIT(TRANSFER_ENCODING) |
     BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PROTO) | BIT(X_REAL_IP) |
-    BIT(X_REQUEST_ID);
+    BIT(X_REQUEST_ID) | BIT(X_CLIENT_CERT_FINGERPRINT) | BIT(X_CLIENT_CERT_SUBJECT);
 
 enum http1_name http1_name_of_any(const char *name, size_t size)
 {

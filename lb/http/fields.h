@@ -5,7 +5,7 @@
 
 #include "lb/http/http1.h"
 
-#define HTTP1_NAME_SIZE_MAX 21u /* of the names we know; none is longer */
+#define HTTP1_NAME_SIZE_MAX 25u /* of the names we know; none is longer */
 
 /* Knows a token that consists of letters, digits and "-" only; any case. */
 enum http1_name http1_name_of(const char *name, size_t size);

@@ -37,10 +37,13 @@ enum http1_name {
     HTTP1_SEC_WEBSOCKET_ACCEPT,
     HTTP1_SEC_WEBSOCKET_KEY,
     HTTP1_SEC_WEBSOCKET_VERSION,
+    HTTP1_STRICT_TRANSPORT_SECURITY,
     HTTP1_TE,
     HTTP1_TRAILER,
     HTTP1_TRANSFER_ENCODING,
     HTTP1_UPGRADE,
+    HTTP1_X_CLIENT_CERT_FINGERPRINT,
+    HTTP1_X_CLIENT_CERT_SUBJECT,
     HTTP1_X_FORWARDED_FOR,
     HTTP1_X_FORWARDED_HOST,
     HTTP1_X_FORWARDED_PROTO,
@@ -167,6 +170,7 @@ struct http1_forward {
     struct lp_slice request_id; /* X-Request-ID, passed on or made by the caller; "" adds none */
     bool is_trusted;            /* the peer is a trusted proxy: believe and append */
     struct lp_slice real_ip;    /* what X-Real-IP says: the client behind trusted proxies */
+    struct lp_slice client_subject, client_fingerprint; /* of a verified certificate; "" without */
 };
 /* Writes request line, Host as second line, the fields that go on, ours, and the empty line. With
  * an upgrade also `Connection: upgrade` and `Upgrade: websocket`. Gives the size, or 0 when out_max
@@ -184,9 +188,11 @@ enum http1_persist {
     HTTP1_PERSIST_UPGRADE,    /* Connection: upgrade + Upgrade: websocket */
 };
 /* Status line as HTTP/1.1, fields that go on, Connection, empty line. without_chunked drops
- * Transfer-Encoding (the body is stripped of its chunks for a 1.0 client). */
+ * Transfer-Encoding (the body is stripped of its chunks for a 1.0 client). hsts, unless "", is the
+ * value of Strict-Transport-Security (RFC 6797), whatever the server says about that. */
 size_t http1_write_response(char *out, size_t out_max, const struct http1_head *head,
-                            const char *bytes, enum http1_persist persist, bool without_chunked);
+                            const char *bytes, enum http1_persist persist, bool without_chunked,
+                            struct lp_slice hsts);
 
 /* Chunked bodies, read only (RFC 9112, 7.1): what is legal is sent on as it came. */
 struct http1_chunked {
@@ -195,7 +201,7 @@ struct http1_chunked {
     uint16_t name_bytes; /* of a trailer field's name so far, for the refused names */
     uint8_t state;       /* private */
     uint8_t digits;
-    char name[24]; /* a trailer's name, cut: enough to recognise those refused */
+    char name[32]; /* a trailer's name, cut: enough to recognise those refused */
 };
 
 enum http1_chunk {
@@ -227,6 +233,9 @@ bool http1_cookie(struct lp_slice *out, const struct http1_head *head, const cha
                   struct lp_slice name); /* first exact match, case-sensitive, OWS trimmed, raw */
 bool http1_query(struct lp_slice *out, struct lp_slice query,
                  struct lp_slice name); /* first occurrence, raw */
+
+/* The name in an authority or a Host: without port and trailing dot; "[v6]" keeps its brackets. */
+struct lp_slice http1_host_name(struct lp_slice authority);
 
 /* The client behind trusted proxies: HASHING.md, section 2. Gives the peer when it is not trusted
  * or has no X-Forwarded-For. */

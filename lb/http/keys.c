@@ -138,3 +138,19 @@ struct lp_ip http1_client_ip(const struct lp_ip *peer, const struct http1_head *
             break;
     return client;
 }
+
+struct lp_slice http1_host_name(struct lp_slice host)
+{
+    if (host.size > 0 && host.data[0] == '[') {
+        const char *end = memchr(host.data, ']', host.size);
+        if (end != NULL)
+            host.size = (size_t)(end - host.data) + 1;
+        return host;
+    }
+    const char *colon = host.size == 0 ? NULL : memchr(host.data, ':', host.size);
+    if (colon != NULL)
+        host.size = (size_t)(colon - host.data);
+    if (host.size > 0 && host.data[host.size - 1] == '.')
+        host.size--;
+    return host;
+}

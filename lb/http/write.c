@@ -56,7 +56,8 @@ static const uint32_t names_of_hop = BIT(CONNECTION) | BIT(HTTP2_SETTINGS) | BIT
                                      BIT(UPGRADE);
 
 /* What limpet says to servers in its own words. */
-static const uint32_t names_of_ours = BIT(FORWARDED) | BIT(HOST) | BIT(X_FORWARDED_FOR) |
+static const uint32_t names_of_ours = BIT(FORWARDED) | BIT(HOST) | BIT(X_CLIENT_CERT_FINGERPRINT) |
+                                      BIT(X_CLIENT_CERT_SUBJECT) | BIT(X_FORWARDED_FOR) |
                                       BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PROTO) |
                                       BIT(X_REAL_IP) | BIT(X_REQUEST_ID);
 
@@ -160,6 +161,8 @@ size_t http1_write_request(char *out, size_t out_max, const struct http1_head *h
               believe(head, bytes, forward, HTTP1_X_FORWARDED_HOST, request->authority));
     PUT_FIELD(&w, "X-Real-IP: ", forward->real_ip);
     PUT_FIELD(&w, "X-Request-ID: ", forward->request_id);
+    PUT_FIELD(&w, "X-Client-Cert-Subject: ", forward->client_subject);
+    PUT_FIELD(&w, "X-Client-Cert-Fingerprint: ", forward->client_fingerprint);
     if (request->upgrade == HTTP1_UPGRADE_WEBSOCKET)
         PUT(&w, "Connection: upgrade\r\nUpgrade: websocket\r\n");
     PUT(&w, "\r\n");
@@ -193,7 +196,8 @@ static void put_persist(struct writer *w, enum http1_persist persist)
 }
 
 size_t http1_write_response(char *out, size_t out_max, const struct http1_head *head,
-                            const char *bytes, enum http1_persist persist, bool without_chunked)
+                            const char *bytes, enum http1_persist persist, bool without_chunked,
+                            struct lp_slice hsts)
 {
     struct writer w = {.at = out, .end = out + out_max};
     uint32_t dropped = names_of_hop;
@@ -201,6 +205,8 @@ size_t http1_write_response(char *out, size_t out_max, const struct http1_head *
 
     if (without_chunked)
         dropped |= BIT(TRANSFER_ENCODING);
+    if (hsts.size > 0)
+        dropped |= BIT(STRICT_TRANSPORT_SECURITY);
     if (head->status < 200 || head->status == 204)
         dropped |= BIT(CONTENT_LENGTH); /* RFC 9110, 8.6: they have none */
     if (head->minor == 0 || bytes[12] != ' ') {
@@ -208,6 +214,7 @@ size_t http1_write_response(char *out, size_t out_max, const struct http1_head *
         from = first_field_at(head);
     }
     put_fields(&w, head, bytes, from, 0, dropped);
+    PUT_FIELD(&w, "Strict-Transport-Security: ", hsts);
     put_persist(&w, persist);
     PUT(&w, "\r\n");
     return w.is_full ? 0 : (size_t)(w.at - out);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "lb/net/secure.h"
+
 /* So many small receives in a row promise more of the kind. */
 #define MESSAGES_ENOUGH 4u
 
@@ -21,7 +23,7 @@ static const struct conn_traffic no_traffic = {.in = {.buffer = URING_NO_BUFFER}
                                                .sending = {.buffer = URING_NO_BUFFER},
                                                .next = {.buffer = URING_NO_BUFFER}};
 
-static struct uring_name name_of(const struct conn *conn)
+struct uring_name conn_name(const struct conn *conn)
 {
     return (struct uring_name){.space = conn->space,
                                .at = {.slot = conn->slot, .generation = conn->generation}};
@@ -59,10 +61,17 @@ static void put_traffic_when_idle(struct loop *loop, struct conn *conn)
 {
     struct conn_traffic *io = conn->io;
 
-    if (io == &no_traffic || io->in.size > 0 || io->sending.size > 0 || io->next.size > 0)
+    if (io == &no_traffic || (conn->flags & CONN_TLS) != 0 || io->in.size > 0 ||
+        io->sending.size > 0 || io->next.size > 0)
         return;
     lp_pool_put(&loop->traffic, io->slot);
     clear_traffic(conn);
+}
+
+void conn_forget_tls(struct conn *conn)
+{
+    clear_traffic(conn);
+    conn->flags &= (uint16_t)~CONN_TLS;
 }
 
 static void init(struct conn *conn, uint8_t space, struct lp_pool_name name, int fd,
@@ -90,12 +99,12 @@ void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp
 {
     init(conn, space, name, fd, CONN_CONNECTING);
     conn->ops_inflight++;
-    uring_connect(loop->uring, name_of(conn), fd, addr);
+    uring_connect(loop->uring, conn_name(conn), fd, addr);
 }
 
 /* --- receiving --- */
 
-static void arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max)
+void conn_arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max)
 {
     bool is_large = (conn->flags & CONN_STREAMING) != 0 && size_max == 0 &&
                     loop->large_bytes > LP_BUF_SMALL_BYTES;
@@ -103,7 +112,7 @@ static void arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max)
     conn->flags |= CONN_RECV_ARMED;
     conn->recv_limit = (uint16_t)size_max;
     conn->ops_inflight++;
-    uring_recv(loop->uring, name_of(conn), conn->fd, is_large ? URING_LARGE : URING_SMALL,
+    uring_recv(loop->uring, conn_name(conn), conn->fd, is_large ? URING_LARGE : URING_SMALL,
                is_large ? loop->large_bytes : size_max, (conn->flags & CONN_LIKELY_EMPTY) != 0);
 }
 
@@ -116,7 +125,7 @@ static bool may_arm(const struct conn *conn)
 void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max)
 {
     if (may_arm(conn))
-        arm_recv(loop, conn, size_max);
+        conn_arm_recv(loop, conn, size_max);
 }
 
 void conn_want_messages(struct loop *loop, struct conn *conn)
@@ -125,12 +134,12 @@ void conn_want_messages(struct loop *loop, struct conn *conn)
         return;
     if (conn->messages_count < MESSAGES_ENOUGH || !loop->may_multishot ||
         !uring_has_multishot(loop->uring)) {
-        arm_recv(loop, conn, 0);
+        conn_arm_recv(loop, conn, 0);
         return;
     }
     conn->flags |= CONN_RECV_ARMED | CONN_MULTISHOT;
     conn->ops_inflight++;
-    uring_recv_multishot(loop->uring, name_of(conn), conn->fd);
+    uring_recv_multishot(loop->uring, conn_name(conn), conn->fd);
 }
 
 /* Back to one receive at a time. What the kernel has taken from the socket already still comes. */
@@ -141,14 +150,14 @@ static void stop_multishot(struct loop *loop, struct conn *conn)
         return;
     conn->flags |= CONN_CANCELLING;
     conn->ops_inflight++;
-    uring_cancel(loop->uring, name_of(conn), URING_RECV);
+    uring_cancel(loop->uring, conn_name(conn), URING_RECV);
 }
 
 void conn_rearm_starved(struct loop *loop, struct conn *conn)
 {
     conn->flags &= (uint16_t) ~(CONN_STARVED | CONN_STREAMING);
     if (conn->io->in.size == 0)
-        arm_recv(loop, conn, conn->recv_limit);
+        conn_arm_recv(loop, conn, conn->recv_limit);
 }
 
 /* Only a multishot receive brings more before `in` is consumed. */
@@ -227,12 +236,22 @@ struct piece conn_take(struct loop *loop, struct conn *conn, uint32_t size)
 
 /* --- sending --- */
 
-static void submit_send(struct loop *loop, struct conn *conn)
+void conn_submit_send(struct loop *loop, struct conn *conn)
 {
     conn->ops_inflight++;
     conn->send_started_ms = (uint32_t)loop->now_ms;
-    uring_send(loop->uring, name_of(conn), conn->fd, conn->io->sending.data,
+    uring_send(loop->uring, conn_name(conn), conn->fd, conn->io->sending.data,
                conn->io->sending.size);
+}
+
+static void begin_sending(struct loop *loop, struct conn *conn, struct piece piece)
+{
+    if ((conn->flags & CONN_TLS) != 0) {
+        secure_send(loop, conn, piece);
+    } else {
+        conn->io->sending = piece;
+        conn_submit_send(loop, conn);
+    }
 }
 
 void conn_send(struct loop *loop, struct conn *conn, struct piece piece)
@@ -243,12 +262,10 @@ void conn_send(struct loop *loop, struct conn *conn, struct piece piece)
         return;
     }
     need_traffic(loop, conn);
-    if (conn->io->sending.size > 0) {
+    if (conn->io->sending.size > 0)
         conn->io->next = piece;
-    } else {
-        conn->io->sending = piece;
-        submit_send(loop, conn);
-    }
+    else
+        begin_sending(loop, conn, piece);
 }
 
 /* One send may be large and its peer slow: progress is what the peer acknowledged (for a Unix
@@ -272,31 +289,32 @@ bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms)
     return (uint32_t)loop->now_ms - conn->send_started_ms < stalled_ms;
 }
 
-static void shut_now(struct conn *conn)
+/* Nothing is being sent. Under TLS close_notify goes first; after_send() comes back here. */
+static void shut_now(struct loop *loop, struct conn *conn)
 {
+    if ((conn->flags & CONN_TLS) != 0 && secure_close(loop, conn))
+        return;
     conn->flags |= CONN_SHUT;
     shutdown(conn->fd, SHUT_WR);
 }
 
 void conn_shut(struct loop *loop, struct conn *conn)
 {
-    (void)loop;
     if ((conn->flags & (CONN_SHUT | CONN_SHUT_WANTED)) != 0 || conn->state != CONN_OPEN)
         return;
-    if (conn->io->sending.size > 0)
-        conn->flags |= CONN_SHUT_WANTED;
-    else
-        shut_now(conn);
+    conn->flags |= CONN_SHUT_WANTED;
+    if (conn->io->sending.size == 0)
+        shut_now(loop, conn);
 }
 
 /* --- ending --- */
 
-static void release_when_idle(struct loop *loop, struct conn *conn)
+void conn_release_when_idle(struct loop *loop, struct conn *conn)
 {
     if (conn->state != CONN_CLOSING || conn->ops_inflight > 0 || (conn->flags & CONN_ENDED) != 0)
         return;
     conn->flags |= CONN_ENDED;
-    loop_queue_push(&loop->ended, name_of(conn));
+    loop_queue_push(&loop->ended, conn_name(conn));
 }
 
 static void begin_closing(struct loop *loop, struct conn *conn)
@@ -318,11 +336,11 @@ void conn_abort(struct loop *loop, struct conn *conn)
     begin_closing(loop, conn);
     if (was_connecting) {
         conn->ops_inflight++;
-        uring_cancel(loop->uring, name_of(conn), URING_CONNECT);
+        uring_cancel(loop->uring, conn_name(conn), URING_CONNECT);
     } else if (conn->ops_inflight > 0) {
         shutdown(conn->fd, SHUT_RDWR);
     }
-    release_when_idle(loop, conn);
+    conn_release_when_idle(loop, conn);
 }
 
 void conn_reset(struct loop *loop, struct conn *conn)
@@ -338,13 +356,13 @@ void conn_reset(struct loop *loop, struct conn *conn)
     setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     if ((conn->flags & CONN_RECV_ARMED) != 0) {
         conn->ops_inflight++;
-        uring_cancel(loop->uring, name_of(conn), URING_RECV);
+        uring_cancel(loop->uring, conn_name(conn), URING_RECV);
     }
     if (is_sending) {
         conn->ops_inflight++;
-        uring_cancel(loop->uring, name_of(conn), URING_SEND);
+        uring_cancel(loop->uring, conn_name(conn), URING_SEND);
     }
-    release_when_idle(loop, conn);
+    conn_release_when_idle(loop, conn);
 }
 
 /* All is said: our FIN is out, what the peer still sends is read and thrown away, so that it does
@@ -352,7 +370,9 @@ void conn_reset(struct loop *loop, struct conn *conn)
 static void begin_discarding(struct loop *loop, struct conn *conn)
 {
     if ((conn->flags & CONN_SHUT) == 0)
-        shut_now(conn);
+        shut_now(loop, conn);
+    if (conn->io->sending.size > 0)
+        return; /* close_notify: on_send() comes back */
     if (conn_is_eof(conn)) {
         conn_abort(loop, conn);
         return;
@@ -360,7 +380,7 @@ static void begin_discarding(struct loop *loop, struct conn *conn)
     lp_timer_set(&loop->wheel, &conn->timer, loop->now_ms + conn->linger);
     conn->linger = LP_LINGER_BYTES_MAX;
     if ((conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0)
-        arm_recv(loop, conn, 0);
+        conn_arm_recv(loop, conn, 0);
 }
 
 void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
@@ -370,7 +390,7 @@ void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
         conn_abort(loop, conn);
         return;
     }
-    if (conn->state != CONN_OPEN)
+    if (conn->state != CONN_OPEN && conn->state != CONN_HANDSHAKE)
         return;
     conn->state = CONN_LINGERING;
     conn->linger = linger_ms;
@@ -396,6 +416,7 @@ bool conn_close(struct loop *loop, struct conn *conn)
     if (ioctl(conn->fd, SIOCINQ, &unread) != 0 || unread > 0 ||
         ioctl(conn->fd, SIOCOUTQ, &unacked) != 0 || unacked > FIRST_WINDOW_BYTES)
         return false;
+    conn_say_goodbye(loop, conn);
     conn_abort(loop, conn);
     return true;
 }
@@ -474,13 +495,26 @@ static void discard(struct loop *loop, struct conn *conn, const struct uring_eve
         }
     }
     if (!is_over && (conn->flags & CONN_RECV_ARMED) == 0)
-        arm_recv(loop, conn, 0);
+        conn_arm_recv(loop, conn, 0);
 }
 
 static void starve(struct loop *loop, struct conn *conn)
 {
     conn->flags |= CONN_STARVED;
-    loop_queue_push(&loop->starved, name_of(conn));
+    loop_queue_push(&loop->starved, conn_name(conn));
+}
+
+bool conn_deliver(struct loop *loop, struct conn *conn, struct piece piece)
+{
+    need_traffic(loop, conn);
+    if (conn->io->in.size == 0) {
+        conn->io->in = piece;
+        return true;
+    }
+    if (push_backlog(conn, piece))
+        return true;
+    piece_drop(loop, &piece);
+    return false;
 }
 
 static void receive(struct loop *loop, struct conn *conn, const struct uring_event *event)
@@ -488,17 +522,15 @@ static void receive(struct loop *loop, struct conn *conn, const struct uring_eve
     struct piece piece = {.data = uring_buffer_base(loop->uring, event->buffer) + LP_HEADROOM_BYTES,
                           .size = (uint32_t)event->result,
                           .buffer = event->buffer};
+    int error;
 
     judge_size(conn, event);
-    need_traffic(loop, conn);
-    if (conn->io->in.size == 0) {
-        conn->io->in = piece;
-    } else if (!push_backlog(conn, piece)) {
-        piece_drop(loop, &piece);
-        loop->ops[conn->space]->on_recv(loop, conn, ENOMEM);
-        return;
-    }
-    loop->ops[conn->space]->on_recv(loop, conn, 0);
+    if ((conn->flags & CONN_TLS) != 0)
+        error = secure_receive(loop, conn, piece);
+    else
+        error = conn_deliver(loop, conn, piece) ? 0 : ENOMEM;
+    if (error != EAGAIN)
+        loop->ops[conn->space]->on_recv(loop, conn, error);
     /* Its owner cannot take more now, or this is no message. */
     if (conn->io->in.size > 0 || conn->messages_count == 0)
         stop_multishot(loop, conn);
@@ -522,7 +554,7 @@ static void on_recv(struct loop *loop, struct conn *conn, const struct uring_eve
     if (was_cancelled) {
         /* The owner had asked for more, and still waits for it unless there is some. */
         if (conn->io->in.size == 0)
-            arm_recv(loop, conn, 0);
+            conn_arm_recv(loop, conn, 0);
         return;
     }
     if (conn->state == CONN_LINGERING) {
@@ -537,20 +569,26 @@ static void on_recv(struct loop *loop, struct conn *conn, const struct uring_eve
         uring_buffer_put(loop->uring, event->buffer);
     if (event->result == 0)
         conn->flags |= CONN_EOF;
+    if (conn->state == CONN_HANDSHAKE) {
+        loop->ops[conn->space]->on_connect(loop, conn, event->result == 0 ? EPIPE : -event->result);
+        return;
+    }
+    if (event->result == 0 && (conn->flags & CONN_TLS) != 0)
+        conn->flags |= CONN_TRUNCATED;
     loop->ops[conn->space]->on_recv(loop, conn, -event->result);
 }
 
 static void after_send(struct loop *loop, struct conn *conn)
 {
     if (conn->io->next.size > 0) {
-        conn->io->sending = conn->io->next;
+        struct piece next = conn->io->next;
         conn->io->next = (struct piece){.buffer = URING_NO_BUFFER};
-        submit_send(loop, conn);
+        begin_sending(loop, conn, next);
         return;
     }
     put_traffic_when_idle(loop, conn);
     if ((conn->flags & (CONN_SHUT_WANTED | CONN_SHUT)) == CONN_SHUT_WANTED)
-        shut_now(conn);
+        shut_now(loop, conn);
 }
 
 static void on_send(struct loop *loop, struct conn *conn, int result)
@@ -560,10 +598,13 @@ static void on_send(struct loop *loop, struct conn *conn, int result)
     if (result > 0 && (uint32_t)result < io->sending.size && conn->state != CONN_CLOSING) {
         io->sending.data += result;
         io->sending.size -= (uint32_t)result;
-        submit_send(loop, conn);
+        conn_submit_send(loop, conn);
         return;
     }
     piece_drop(loop, &io->sending);
+    /* The rest of the piece, or what TLS itself has to say. */
+    if (result > 0 && (conn->flags & CONN_TLS) != 0 && secure_send_more(loop, conn))
+        return;
     if (conn->state == CONN_CLOSING) {
         put_traffic_when_idle(loop, conn);
         return;
@@ -572,6 +613,10 @@ static void on_send(struct loop *loop, struct conn *conn, int result)
         after_send(loop, conn);
     else
         put_traffic_when_idle(loop, conn);
+    if (conn->state == CONN_HANDSHAKE) {
+        loop->ops[conn->space]->on_connect(loop, conn, result < 0 ? -result : EPIPE);
+        return;
+    }
     if (conn->state == CONN_LINGERING) {
         if (result <= 0)
             conn_abort(loop, conn);
@@ -592,5 +637,5 @@ void conn_on_event(struct loop *loop, struct conn *conn, const struct uring_even
         on_send(loop, conn, event->result);
     else if (event->op == URING_CONNECT)
         on_connect(loop, conn, event->result);
-    release_when_idle(loop, conn);
+    conn_release_when_idle(loop, conn);
 }

@@ -2,18 +2,22 @@
  *
  * A connection holds one received piece that its owner has not consumed, one piece that the kernel
  * sends and one that waits behind it; an idle one not even the room to describe them. It is freed
- * in one place (loop.c: release_ended), when it is closing and nothing is in flight. TLS will stand
- * between the bytes of the socket and the pieces seen here. */
+ * in one place (loop.c: release_ended), when it is closing and nothing is in flight. TLS, where
+ * there is some, stands between the bytes of the socket and the pieces seen here (secure.h). */
 #ifndef LP_LB_NET_CONN_H
 #define LP_LB_NET_CONN_H
 
 #include "lb/net/loop.h"
 
 struct conn;
+struct lp_tls;
 
 /* The owner's side of a connection. Every handler may end the connection. */
 struct conn_ops {
-    void (*on_connect)(struct loop *loop, struct conn *conn, int error); /* 0 or errno */
+    /* 0 or errno; and once more when a TLS handshake is over (EPROTO: conn_tls_error() says why) */
+    void (*on_connect)(struct loop *loop, struct conn *conn, int error);
+    /* It is its turn after conn_wait_turn(). */
+    void (*on_turn)(struct loop *loop, struct conn *conn);
     void (*on_recv)(struct loop *loop, struct conn *conn, int error);
     /* 0: bytes lie in conn->io->in, or conn_is_eof(); else errno */
     void (*on_sent)(struct loop *loop, struct conn *conn,
@@ -31,6 +35,7 @@ struct piece {
 
 enum conn_state {
     CONN_CONNECTING,
+    CONN_HANDSHAKE, /* TLS: the owner waits for on_connect */
     CONN_OPEN,
     CONN_LINGERING, /* the owner has said all: send it, shut, discard until FIN */
     CONN_CLOSING,   /* waits until nothing is in flight                         */
@@ -47,6 +52,9 @@ enum {
     CONN_MULTISHOT = 1u << 7,    /* the armed receive goes on by itself              */
     CONN_CANCELLING = 1u << 8,   /* ... until its cancel lands                       */
     CONN_ENDED = 1u << 9,        /* in loop->ended                                   */
+    CONN_TLS = 1u << 10,         /* conn->io is the begin of a struct conn_tls       */
+    CONN_TRUNCATED = 1u << 11,   /* at EOF: the peer did not say close_notify        */
+    CONN_WAITS_TURN = 1u << 12,  /* in loop->handshakes                              */
 };
 
 /* What only a connection has on which bytes are under way. */
@@ -107,8 +115,21 @@ static inline bool conn_has_sent_all(const struct conn *conn)
 
 /* Takes the piece; only when conn_can_send(). Size 0 is allowed and does nothing. */
 void conn_send(struct loop *loop, struct conn *conn, struct piece piece);
-/* Half-close: FIN behind the last piece. */
+/* Half-close: FIN (under TLS close_notify and FIN) behind the last piece. */
 void conn_shut(struct loop *loop, struct conn *conn);
+
+/* Handshakes cost as much as many messages, so they wait for their turn: a bounded number in each
+ * turn of the loop. on_turn follows. */
+void conn_wait_turn(struct loop *loop, struct conn *conn);
+/* From here on the socket carries TLS, what was received and not consumed included. Takes session.
+ * on_connect follows; until then the owner may only end the connection. */
+void conn_begin_tls(struct loop *loop, struct conn *conn, struct lp_tls *session);
+/* NULL: a plain connection. */
+struct lp_tls *conn_tls_session(const struct conn *conn);
+/* Why its handshake failed, or its records could not be opened. Static. */
+const char *conn_tls_error(const struct conn *conn);
+/* The end of a server connection that nobody uses: close_notify, if it can go out at once. */
+void conn_say_goodbye(struct loop *loop, struct conn *conn);
 
 /* Asked now and then while a piece waits: has the peer taken any byte within stalled_ms? */
 bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms);

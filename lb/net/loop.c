@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lb/net/conn.h"
+#include "lb/net/secure.h"
 
 /* So many completions are handled before new operations go to the kernel. */
 #define BATCH_EVENTS_MAX 512u
@@ -28,6 +28,7 @@ bool loop_init(struct loop *loop, const struct uring_settings *settings, struct 
     init_space(loop, LOOP_SPACE_BACK, back);
     loop->large_bytes = LP_BUF_LARGE_BYTES;
     lp_pool_init(&loop->traffic, sizeof(struct conn_traffic));
+    lp_pool_init(&loop->secures, sizeof(struct conn_tls));
     return uring_create(&loop->uring, settings, err);
 }
 
@@ -37,8 +38,10 @@ void loop_deinit(struct loop *loop)
     lp_pool_deinit(&loop->spaces[LOOP_SPACE_FRONT]);
     lp_pool_deinit(&loop->spaces[LOOP_SPACE_BACK]);
     lp_pool_deinit(&loop->traffic);
+    lp_pool_deinit(&loop->secures);
     lp_free(loop->starved.names);
     lp_free(loop->ended.names);
+    lp_free(loop->handshakes.names);
 }
 
 /* --- queues of connections --- */
@@ -61,8 +64,7 @@ void loop_queue_push(struct loop_queue *queue, struct uring_name name)
     queue->names[(queue->first + queue->count++) & (queue->room - 1)] = name;
 }
 
-/* NULL: it has left meanwhile. */
-static struct conn *queue_pop(struct loop *loop, struct loop_queue *queue)
+struct conn *loop_queue_pop(struct loop *loop, struct loop_queue *queue)
 {
     struct uring_name name = queue->names[queue->first];
 
@@ -158,7 +160,7 @@ static void rearm_starved(struct loop *loop)
     if (ready == 0 && loop->on_memory_full != NULL)
         loop->on_memory_full(loop);
     while (ready > 0 && loop->starved.count > 0) {
-        struct conn *conn = queue_pop(loop, &loop->starved);
+        struct conn *conn = loop_queue_pop(loop, &loop->starved);
         if (conn != NULL && (conn->flags & CONN_STARVED) != 0) {
             conn_rearm_starved(loop, conn);
             ready--;
@@ -170,9 +172,11 @@ static void rearm_starved(struct loop *loop)
 static void release_ended(struct loop *loop)
 {
     while (loop->ended.count > 0) {
-        struct conn *conn = queue_pop(loop, &loop->ended);
+        struct conn *conn = loop_queue_pop(loop, &loop->ended);
         LP_ASSERT(conn != NULL && conn->state == CONN_CLOSING && conn->ops_inflight == 0);
         close(conn->fd);
+        if ((conn->flags & CONN_TLS) != 0)
+            secure_release(loop, conn);
         loop->ops[conn->space]->on_released(loop, conn);
     }
 }
@@ -184,8 +188,8 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
 
     if (limit > TRIM_MS && uring_may_trim(loop->uring))
         limit = TRIM_MS;
-    if (loop->ended.count > 0)
-        limit = 0; /* after_batch() ended some */
+    if (loop->ended.count > 0 || loop->handshakes.count > 0)
+        limit = 0; /* after_batch() ended some; handshakes wait for their turn */
 
     if (!uring_wait(loop->uring, lp_wheel_wait_ms(&loop->wheel, loop->now_ms, limit))) {
         lp_log(LP_LOG_ERROR, "io_uring fails: %s", strerror(errno));
@@ -196,6 +200,7 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
         dispatch(loop, &event);
     lp_wheel_advance(&loop->wheel, loop->now_ms, fire, loop);
     rearm_starved(loop);
+    secure_turn(loop);
     release_ended(loop);
     if (loop->now_ms - loop->trimmed_ms >= TRIM_MS) {
         loop->trimmed_ms = loop->now_ms;

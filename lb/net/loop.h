@@ -7,6 +7,7 @@
 #define LP_LB_NET_LOOP_H
 
 #include "base/base.h"
+#include "lb/net/crypto.h"
 #include "lb/uring/uring.h"
 
 struct loop;
@@ -51,13 +52,16 @@ struct loop {
     struct lp_wheel wheel;
     struct lp_pool spaces[LOOP_SPACES];
     const struct conn_ops *ops[LOOP_SPACES];
-    struct lp_pool traffic; /* struct conn_traffic */
+    struct lp_pool traffic, secures; /* struct conn_traffic, struct conn_tls */
     struct loop_source *sources[LOOP_SOURCES_MAX];
     uint32_t sources_generation;
-    uint64_t now_ms;           /* of this batch */
-    uint64_t trimmed_ms;       /* when memory was last given back */
-    struct loop_queue starved; /* whose receive found no buffer: first come, first served */
-    struct loop_queue ended;   /* to release after this batch */
+    uint64_t now_ms;              /* of this batch */
+    uint64_t trimmed_ms;          /* when memory was last given back */
+    struct loop_queue starved;    /* whose receive found no buffer: first come, first served */
+    struct loop_queue ended;      /* to release after this batch */
+    struct loop_queue handshakes; /* who waits for a turn to shake hands */
+    struct crypto *crypto;        /* the owner's: takes slow handshakes off this thread, or NULL */
+    struct crypto_box crypto_box; /* those that are back */
     bool is_stopping;
     uint32_t large_bytes;  /* the owner's: a streaming connection receives so much at once */
     bool may_multishot;    /* the owner's: a connection may hold what a multishot receive brings */
@@ -84,8 +88,10 @@ void loop_remove_source(struct loop *loop, struct loop_source *source);
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t due_ms);
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
 
-/* For conn.c. */
+/* For lb/net. */
 void loop_queue_push(struct loop_queue *queue, struct uring_name name);
+/* NULL: it has left meanwhile. */
+struct conn *loop_queue_pop(struct loop *loop, struct loop_queue *queue);
 
 /* Operations in flight of all objects. */
 uint64_t loop_ops_inflight(const struct loop *loop);

@@ -214,6 +214,7 @@ static bool start_workers(struct process *process, struct lp_err *err)
         worker->index = i;
         worker->workers_count = process->workers_count;
         worker->shared = &process->shared;
+        worker->crypto = process->crypto;
         worker->settings = worker_settings;
         worker->started = &process->started;
         worker->wake_fd = eventfd(0, EFD_CLOEXEC);
@@ -292,6 +293,7 @@ static void free_everything(struct process *process)
     close(process->wake.fd);
     close(process->reload.done.fd);
     close(process->shared.log_fd);
+    crypto_destroy(process->crypto);
     lp_free(process->access_log.rings);
     lp_free(process->workers);
 }
@@ -326,12 +328,24 @@ static int finish(struct process *process)
     return cut_count == 0 ? 0 : 1;
 }
 
-static bool prepare(struct process *process, struct lp_config *config, struct lp_err *err)
+/* What was found out about the files that the configuration names is said in any case. */
+static bool build_first(struct snapshot **out, struct lp_config *config,
+                        struct lp_config_report *report, struct lp_err *err)
+{
+    bool ok = snapshot_build(out, config, report, err);
+
+    if (report->text_size > 0)
+        fputs(report->text, stderr);
+    return ok;
+}
+
+static bool prepare(struct process *process, struct lp_config *config,
+                    struct lp_config_report *report, struct lp_err *err)
 {
     struct snapshot *snapshot = NULL;
     bool must_wait;
 
-    if (!snapshot_build(&snapshot, config, err))
+    if (!build_first(&snapshot, config, report, err))
         return false;
     process->workers_count = config->workers != 0 ? config->workers : count_quota(count_cpus());
     process->shared.sessions_reserve = LIMITS_RESERVE;
@@ -339,8 +353,10 @@ static bool prepare(struct process *process, struct lp_config *config, struct lp
     process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
     process->access_log.rings =
         lp_alloc(process->workers_count * sizeof(*process->access_log.rings));
+    /* Threads begin behind start_control(), which blocks the signals that it hears. */
     if (!limits_apply(process, config, err) || !start_control(process, err) ||
-        !process_open_endpoints(process, config, &must_wait, err) || !start_workers(process, err))
+        !process_open_endpoints(process, config, &must_wait, err) ||
+        !crypto_create(&process->crypto, err) || !start_workers(process, err))
         return false;
     if (!access_log_init(&process->access_log, &process->loop, process->shared.log_fd,
                          process->access_log.rings, process->workers_count) ||
@@ -373,14 +389,15 @@ static int run(const char *path, const char *text)
     lp_list_init(&process->checks);
     bool ok = text != NULL ? lp_config_parse(&config, &report, path, lp_slice_of(text))
                            : lp_config_load(&config, &report, path);
-    if (report.text_size > 0)
-        fputs(report.text, stderr);
-    lp_config_report_deinit(&report);
     if (!ok) {
+        fputs(report.text, stderr);
+        lp_config_report_deinit(&report);
         lp_free(process);
         return 1;
     }
-    if (!prepare(process, config, &err)) {
+    ok = prepare(process, config, &report, &err);
+    lp_config_report_deinit(&report);
+    if (!ok) {
         lp_log(LP_LOG_ERROR, "%s", err.text);
         fflush(NULL);
         _exit(1); /* threads may have started; nothing was served yet */

@@ -26,6 +26,7 @@ struct process {
     struct shared shared;
     const char *path, *text; /* text NULL: read from path */
     struct worker *workers;
+    struct crypto *crypto;
     uint32_t workers_count;
     pthread_barrier_t started; /* all workers and this thread */
     struct registry registry;

@@ -54,7 +54,8 @@ static void *read_and_compile(void *argument)
     reload->snapshot = NULL;
     reload->err = (struct lp_err){0};
     (void)setpriority(PRIO_PROCESS, 0, READER_NICE); /* of this thread */
-    if (load(process, &config) && snapshot_build(&reload->snapshot, config, &reload->err))
+    if (load(process, &config) &&
+        snapshot_build(&reload->snapshot, config, &reload->report, &reload->err))
         describe_moved(process, process->snapshot, reload->snapshot);
     if (write(reload->done.fd, &one, sizeof(one)) < 0)
         lp_log(LP_LOG_ERROR, "cannot report a reload: %s", strerror(errno));

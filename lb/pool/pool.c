@@ -113,6 +113,20 @@ void pool_update(struct pool *pool, const struct lp_cfg_pool *config, uint32_t g
     set(&pool->keep_alive_timeout_ms, config->keep_alive_timeout_ms);
 }
 
+/* What is spoken on a connection to it; another one makes it another server (see server.h). */
+static uint64_t speech_of(const struct lp_cfg_pool *config)
+{
+    const struct lp_cfg_back_tls *tls = &config->tls;
+    const struct lp_slice texts[] = {tls->name, tls->ca.path, tls->cert.path, tls->key.path};
+    uint64_t speech = (uint64_t)config->proxy_protocol * 4 + tls->is_on * 2u + tls->verify;
+
+    if (!tls->is_on)
+        return (uint64_t)config->proxy_protocol * 4;
+    for (size_t i = 0; i < LP_COUNT_OF(texts); i++)
+        speech = lp_hash_key(texts[i], speech + i);
+    return speech;
+}
+
 /* Smooth weighted round robin (as nginx has it): each turn every server gains its weight, the
  * greatest has the turn and loses the sum. Written out once, so that a turn is one counter. */
 #define TURNS_MAX 65536u
@@ -211,12 +225,13 @@ static void index_servers(struct servers_by_name *index, const struct pool *pool
 }
 
 static struct server *find_server(const struct servers_by_name *index,
-                                  const struct lp_cfg_server *config)
+                                  const struct lp_cfg_server *config, uint64_t speech)
 {
     uint64_t at = place_of(index, config->name);
 
     for (; index->places[at] != NULL; at = (at + 1) & index->mask)
         if (lp_slice_equal(lp_slice_of(index->places[at]->name), config->name) &&
+            index->places[at]->speech == speech &&
             lp_addr_equal(&index->places[at]->address, &config->address))
             return index->places[at];
     return NULL;
@@ -227,18 +242,23 @@ void pool_view_bind(struct pool_view *view, struct registry *registry, struct lp
     const struct lp_cfg_pool *config = view->config;
     struct pool *pool = find_pool(registry, config->name);
     struct servers_by_name index;
+    uint64_t speech = speech_of(config);
 
     if (pool == NULL)
         pool = create_pool(registry, config->name);
     view->pool = pool;
     pool->snapshots_count++;
+    atomic_store_explicit(&pool->tls, view->tls, memory_order_release);
     view->servers = LP_ARENA_ARRAY(arena, struct server *, config->servers_count);
     index_servers(&index, pool);
     for (uint32_t i = 0; i < config->servers_count; i++) {
         const struct lp_cfg_server *wanted = &config->servers[i];
-        struct server *server = find_server(&index, wanted);
+        struct server *server = find_server(&index, wanted, speech);
         if (server == NULL) {
             server = server_create(pool, wanted->name, &wanted->address, registry->workers_count);
+            server->speech = speech;
+            server->uses_tls = config->tls.is_on;
+            server->proxy_protocol = config->proxy_protocol;
             lp_list_push_back(&pool->servers, &server->link);
         }
         server->snapshots_count++;
@@ -261,5 +281,6 @@ void pool_view_deinit(struct pool_view *view)
 {
     if (view->table != NULL)
         lp_hash_destroy(view->table);
+    lp_tls_back_destroy(view->tls);
     view->table = NULL;
 }

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "hash/hash.h"
 #include "lb/pool/server.h"
+#include "tls/tls.h"
 
 /* A stream's timeouts, which it keeps when it lets go of its snapshot. Read them with
  * policy_ms(). */
@@ -27,6 +28,9 @@ struct pool {
     _Atomic uint32_t drain_deadline_ms, drain_spread_percent, drain_close_code;
     _Atomic uint32_t keep_alive_idle, keep_alive_timeout_ms;
     _Atomic uint32_t policy_generation; /* of the snapshot that last changed the policy */
+    /* How its servers are spoken to: the newest snapshot's. A worker that reads it uses it at once,
+     * and lets go of an older snapshot only later, so what it found is alive. NULL: plain. */
+    _Atomic(struct lp_tls_back *) tls;
     _Atomic uint32_t turn; /* round_robin's counter, and least_connections' tie break */
     uint32_t snapshots_count;
 };
@@ -44,6 +48,7 @@ struct pool_view {
     struct lp_hash_table *table;
     uint16_t *turns; /* round_robin: the order of servers, smooth and weighted */
     uint32_t turns_count;
+    struct lp_tls_back *tls; /* NULL: plain */
 };
 
 void registry_init(struct registry *registry, uint32_t workers_count);

@@ -26,6 +26,8 @@ struct server *server_create(struct pool *pool, struct lp_slice name, const stru
 
 void server_destroy(struct server *server)
 {
+    for (uint32_t i = 0; i < server->workers_count; i++)
+        lp_tls_ticket_free(server->cells[i].ticket);
     lp_list_remove(&server->link);
     lp_free(server->name);
     lp_free(server);

@@ -1,14 +1,15 @@
 /* server: one address of a pool at run time. Outlives configurations.
  *
- * Its identity is pool name + server name + address: the same three in a new file are the same
- * object, so connections, counters and health go on. Created and freed by the control thread;
- * workers reach it through a snapshot, or through a connection that they count in their cell. */
+ * Its identity is pool name + server name + address + what is spoken there (TLS, PROXY protocol, as
+ * the file has them): the same four in a new file are the same object, so connections, counters and
+ * health go on. Created and freed by the control thread; workers reach it through a snapshot, or
+ * through a connection that they count in their cell. */
 #ifndef LP_LB_POOL_SERVER_H
 #define LP_LB_POOL_SERVER_H
 
 #include <stdatomic.h>
 
-#include "base/base.h"
+#include "tls/tls.h"
 
 struct pool;
 
@@ -20,6 +21,7 @@ struct server_cell {
     struct lp_list idle;    /* struct back, the most recently used first */
     struct lp_list tunnels; /* struct stream: tunnels and event streams  */
     uint32_t idle_count;
+    struct lp_tls_ticket *ticket;       /* to resume a TLS session, or NULL */
     _Atomic uint32_t connections_count; /* open ones, idle included; read by the control thread */
 } __attribute__((aligned(LP_CACHE_LINE)));
 
@@ -28,6 +30,9 @@ struct server {
     struct pool *pool;
     char *name;
     struct lp_addr address;
+    uint64_t speech; /* a digest of the TLS and PROXY settings */
+    bool uses_tls;
+    enum lp_proxy_protocol proxy_protocol;
     char address_text[LP_ADDR_TEXT_MAX];
     uint32_t snapshots_count; /* that list it; control thread only */
     bool is_listed;           /* by the newest snapshot; else it drains; control thread only */

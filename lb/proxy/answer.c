@@ -10,6 +10,8 @@ struct answer_words {
 };
 
 static const struct answer_words answers[] = {
+    {301, "Moved Permanently", "This is served with TLS.", ""},
+    {308, "Permanent Redirect", "This is served with TLS.", ""},
     {400, "Bad Request", "The request is malformed or ambiguous.", ""},
     {404, "Not Found", "Nothing is routed here.", ""},
     {405, "Method Not Allowed", "This method is not served here.",
@@ -42,6 +44,18 @@ static bool may_keep(const struct worker *worker, const struct stream *stream)
            !stream_has(stream, STREAM_HTTP10) && !session_must_close(worker, stream->session);
 }
 
+/* A head of its own: its lines may be longer than one expects. */
+static size_t write_fields(const struct stream *stream, char *out, size_t out_max)
+{
+    struct lp_slice hsts = session_hsts(stream->session);
+    const char *location = stream->request->location;
+    int size = snprintf(out, out_max, "%s%s%s%s%.*s%s", location != NULL ? "Location: " : "",
+                        location != NULL ? location : "", location != NULL ? "\r\n" : "",
+                        hsts.size > 0 ? "Strict-Transport-Security: " : "", LP_SLICE_ARG(hsts),
+                        hsts.size > 0 ? "\r\n" : "");
+    return (size_t)size < out_max ? (size_t)size : 0;
+}
+
 static struct piece write_answer(struct worker *worker, struct stream *stream)
 {
     const struct answer_words *words = words_for(stream->request->answer_status);
@@ -51,16 +65,17 @@ static struct piece write_answer(struct worker *worker, struct stream *stream)
         return (struct piece){.buffer = URING_NO_BUFFER};
     char *place = uring_buffer_base(worker->loop.uring, buffer);
     bool has_content = stream->request->method != HTTP1_HEAD;
-    int size =
-        snprintf(place, LP_BUF_SMALL_BYTES,
-                 "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                 "Cache-Control: no-store\r\n%s%s%s\r\n%s%s",
-                 words->status, words->reason, strlen(words->body) + 1, words->fields,
-                 stream->request->answer_status == 426 ? "Connection: upgrade" : "",
-                 stream->request->answer_status == 426
-                     ? (stream_has(stream, STREAM_CLIENT_KEEPS) ? "\r\n" : ", close\r\n")
-                     : (stream_has(stream, STREAM_CLIENT_KEEPS) ? "" : "Connection: close\r\n"),
-                 has_content ? words->body : "", has_content ? "\n" : "");
+    size_t more = write_fields(stream, worker->scratch, sizeof(worker->scratch));
+    int size = snprintf(
+        place, LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES,
+        "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+        "Cache-Control: no-store\r\n%s%.*s%s%s\r\n%s%s",
+        words->status, words->reason, strlen(words->body) + 1, words->fields, (int)more,
+        worker->scratch, stream->request->answer_status == 426 ? "Connection: upgrade" : "",
+        stream->request->answer_status == 426
+            ? (stream_has(stream, STREAM_CLIENT_KEEPS) ? "\r\n" : ", close\r\n")
+            : (stream_has(stream, STREAM_CLIENT_KEEPS) ? "" : "Connection: close\r\n"),
+        has_content ? words->body : "", has_content ? "\n" : "");
     return (struct piece){place, (uint32_t)size, buffer};
 }
 

@@ -6,17 +6,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lb/net/proxy_header.h"
+
 /* Requests that may not be sent twice do not take a connection that was idle for longer: the
  * server may be closing it at this moment. */
 #define FRESH_MS 1000u
 
 static void on_connect(struct loop *loop, struct conn *conn, int error);
+static void on_turn(struct loop *loop, struct conn *conn);
 static void on_recv(struct loop *loop, struct conn *conn, int error);
 static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
 const struct conn_ops back_ops = {.on_connect = on_connect,
+                                  .on_turn = on_turn,
                                   .on_recv = on_recv,
                                   .on_sent = on_sent,
                                   .on_timer = on_timer,
@@ -83,6 +87,27 @@ struct back *back_reuse(struct worker *worker, struct stream *stream)
     return back;
 }
 
+/* TLS 1.3 servers give tickets behind the handshake, so the newest is there when it is over. */
+static void keep_ticket(struct worker *worker, struct back *back)
+{
+    struct server_cell *cell = cell_of(worker, back->server);
+    struct lp_tls *tls = conn_tls_session(&back->conn);
+    struct lp_tls_ticket *ticket = tls != NULL ? lp_tls_take_ticket(tls) : NULL;
+
+    if (ticket == NULL)
+        return;
+    lp_tls_ticket_free(cell->ticket);
+    cell->ticket = ticket;
+}
+
+/* One whose exchange was whole says so. */
+static void close_back(struct worker *worker, struct back *back, bool was_whole)
+{
+    if (was_whole)
+        conn_say_goodbye(&worker->loop, &back->conn);
+    conn_abort(&worker->loop, &back->conn);
+}
+
 void back_release(struct worker *worker, struct back *back, bool may_keep,
                   uint32_t keep_alive_seconds)
 {
@@ -90,10 +115,11 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
     const struct pool *pool = back->server->pool;
 
     back->stream = NULL;
-    if (!may_keep || back->conn.state != CONN_OPEN || conn_is_eof(&back->conn) ||
-        back->conn.io->in.size > 0 || !conn_has_sent_all(&back->conn) ||
-        worker->drain_phase == DRAIN_CUTTING) {
-        conn_abort(&worker->loop, &back->conn);
+    keep_ticket(worker, back);
+    if (!may_keep || back->server->proxy_protocol != LP_PROXY_PROTOCOL_OFF ||
+        back->conn.state != CONN_OPEN || conn_is_eof(&back->conn) || back->conn.io->in.size > 0 ||
+        !conn_has_sent_all(&back->conn) || worker->drain_phase == DRAIN_CUTTING) {
+        close_back(worker, back, may_keep);
         return;
     }
     uint32_t idle_max =
@@ -107,7 +133,7 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
     }
     if (cell->idle_count >= idle_max || back->idle_max_ms == 0 ||
         atomic_load_explicit(&back->server->drain_began_ms, memory_order_relaxed) != 0) {
-        conn_abort(&worker->loop, &back->conn);
+        close_back(worker, back, true);
         return;
     }
     back->since_ms = (uint32_t)worker->loop.now_ms;
@@ -123,6 +149,7 @@ void back_end_politely(struct worker *worker, struct back *back)
         back->stream != NULL ? back->stream->policy : &back->server->pool->policy;
 
     back->stream = NULL;
+    keep_ticket(worker, back);
     conn_end_politely(&worker->loop, &back->conn, policy_ms(&policy->linger_ms),
                       policy_ms(&policy->stalled_ms));
 }
@@ -131,7 +158,7 @@ static void drop_idle(struct worker *worker, struct back *back)
 {
     lp_list_remove(&back->link);
     cell_of(worker, back->server)->idle_count--;
-    conn_abort(&worker->loop, &back->conn);
+    close_back(worker, back, true);
 }
 
 void backs_close_idle(struct worker *worker, struct server *server)
@@ -144,20 +171,71 @@ void backs_close_idle(struct worker *worker, struct server *server)
 
 /* --- completions --- */
 
+/* Whom the server serves here, before anything else is said. */
+static bool send_proxy_header(struct worker *worker, struct back *back)
+{
+    const struct session *session = back->stream->session;
+    struct lp_addr client = session_peer(session), local = {.size = sizeof(local.as)};
+    uint32_t buffer = uring_buffer_take(worker->loop.uring);
+
+    if (buffer == URING_NO_BUFFER)
+        return false;
+    bool has_local = getsockname(session->conn.fd, &local.as.any, &local.size) == 0;
+    struct proxy_header header = {.client = &client,
+                                  .local = has_local ? &local : NULL,
+                                  .name = session->name != NULL ? lp_slice_of(session->name)
+                                                                : (struct lp_slice){"", 0}};
+    char *place = uring_buffer_base(worker->loop.uring, buffer);
+    size_t size = proxy_header_write(place, back->server->proxy_protocol, &header);
+    conn_send(&worker->loop, &back->conn, (struct piece){place, (uint32_t)size, buffer});
+    return true;
+}
+
+static void fail_connect(struct worker *worker, struct back *back, int error)
+{
+    struct stream *stream = back->stream;
+
+    if ((back->conn.flags & CONN_TLS) != 0 && error == EPROTO)
+        lp_log(LP_LOG_WARNING, "server %s of pool %s: TLS handshake failed: %s", back->server->name,
+               back->server->pool->name, conn_tls_error(&back->conn));
+    stream->back = NULL;
+    back->stream = NULL;
+    conn_abort(&worker->loop, &back->conn);
+    stream_on_connect_failed(worker, stream, error);
+}
+
+/* Called when there is a connection, and again when its TLS handshake is over. */
 static void on_connect(struct loop *loop, struct conn *conn, int error)
 {
     struct back *back = back_of(conn);
-    struct stream *stream = back->stream;
     struct worker *worker = worker_of(loop);
+    bool is_fresh = (conn->flags & CONN_TLS) == 0;
 
-    if (error == 0) {
-        stream_on_connected(worker, stream);
-        return;
-    }
-    stream->back = NULL;
-    back->stream = NULL;
-    conn_abort(loop, conn);
-    stream_on_connect_failed(worker, stream, error);
+    if (error == 0 && is_fresh && back->server->proxy_protocol != LP_PROXY_PROTOCOL_OFF &&
+        !send_proxy_header(worker, back))
+        error = ENOBUFS;
+    if (error != 0)
+        fail_connect(worker, back, error);
+    else if (is_fresh && back->server->uses_tls)
+        conn_wait_turn(loop, conn);
+    else
+        stream_on_connected(worker, back->stream);
+}
+
+static void on_turn(struct loop *loop, struct conn *conn)
+{
+    struct back *back = back_of(conn);
+    struct worker *worker = worker_of(loop);
+    const struct lp_tls_back *settings =
+        atomic_load_explicit(&back->server->pool->tls, memory_order_acquire);
+    struct lp_tls *tls = settings == NULL ? NULL
+                                          : lp_tls_connect(settings, &back->server->address,
+                                                           cell_of(worker, back->server)->ticket);
+
+    if (tls == NULL)
+        fail_connect(worker, back, settings == NULL ? ECONNREFUSED : ENOMEM);
+    else
+        conn_begin_tls(loop, conn, tls);
 }
 
 static enum end_reason reason_of(int error)

@@ -13,6 +13,7 @@
     X(BAD_UPGRADE,         CLIENT,      "bad-upgrade")              \
     X(METHOD_REFUSED,      CLIENT,      "method-refused")           \
     X(HEAD_TOO_LARGE,      CLIENT,      "head-too-large")           \
+    X(PLAIN_ON_TLS,        CLIENT,      "plain-on-tls")             \
     X(HEAD_TIMEOUT,        CLIENT,      "head-timeout")             \
     X(BODY_TIMEOUT,        CLIENT,      "body-timeout")             \
     X(BODY_TOO_LARGE,      CLIENT,      "body-too-large")           \

@@ -276,7 +276,9 @@ static struct piece write_response_head(struct worker *worker, struct stream *st
     struct conn *back = &stream->back->conn;
     size_t size =
         http1_write_response(worker->scratch, sizeof(worker->scratch), &worker->response_head,
-                             back->io->in.data, persist, without_chunked);
+                             back->io->in.data, persist, without_chunked,
+                             worker->response_head.status >= 200 ? session_hsts(stream->session)
+                                                                 : (struct lp_slice){"", 0});
     if (size == 0)
         return (struct piece){.buffer = URING_NO_BUFFER};
     return place_head(worker, back, worker->response_head.size, size);

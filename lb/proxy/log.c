@@ -132,20 +132,10 @@ static void read_places(struct access_line *line, const struct stream *stream)
 
 static struct lp_slice client_text(const struct session *session, char out[LP_ADDR_TEXT_MAX])
 {
-    struct lp_addr peer = {.size = sizeof(peer.as.un)};
+    struct lp_addr peer = session_peer(session);
 
-    if (session->ip.family == 4) {
-        peer.as.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(session->port)};
-        memcpy(&peer.as.in.sin_addr, session->ip.bytes, 4);
-        peer.size = sizeof(peer.as.in);
-    } else if (session->ip.family == 6) {
-        peer.as.in6 =
-            (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(session->port)};
-        memcpy(&peer.as.in6.sin6_addr, session->ip.bytes, 16);
-        peer.size = sizeof(peer.as.in6);
-    } else {
+    if (peer.as.any.sa_family == AF_UNIX)
         return LP_SLICE("unix");
-    }
     return (struct lp_slice){out, lp_addr_format(&peer, out)};
 }
 

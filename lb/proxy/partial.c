@@ -1,4 +1,5 @@
-/* Unfinished heads in memory of exactly their size: a hundred slow clients cost what they sent. */
+/* Unfinished heads and hellos in memory of exactly their size: a hundred slow clients cost what
+ * they sent. */
 #include <string.h>
 
 #include "lb/proxy/session.h"
@@ -6,6 +7,8 @@
 /* The field behind the last whole one may be under way: its name was read, its value not yet. */
 static size_t head_bytes(const struct http1_head *head)
 {
+    if (head == NULL)
+        return 0;
     size_t count = head->fields_count < LP_HEADERS_MAX ? head->fields_count + 1u : LP_HEADERS_MAX;
     return offsetof(struct http1_head, fields) + count * sizeof(head->fields[0]);
 }
@@ -19,9 +22,12 @@ bool partial_save(struct partial **partial, const struct http1_head *head, struc
         return false;
     struct partial *saved = (struct partial *)(void *)memory;
     saved->size = (uint32_t)bytes.size;
-    saved->head = (struct http1_head *)(void *)(memory + sizeof(*saved));
+    saved->head = NULL;
     saved->bytes = memory + sizeof(*saved) + head_size;
-    memcpy(saved->head, head, head_size);
+    if (head != NULL) {
+        saved->head = (struct http1_head *)(void *)(memory + sizeof(*saved));
+        memcpy(saved->head, head, head_size);
+    }
     memcpy(saved->bytes, bytes.data, bytes.size);
     partial_free(partial);
     *partial = saved;

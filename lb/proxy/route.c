@@ -4,6 +4,7 @@
  * snapshot_route(). */
 #include <string.h>
 
+#include "lb/http/http1.h"
 #include "lb/proxy/snapshot.h"
 
 #define LINEAR_MAX     8u   /* so few are looked at one by one */
@@ -16,36 +17,18 @@ struct route_index {
     uint32_t *order;
 };
 
-/* The name alone: without port and trailing dot. */
-static struct lp_slice host_name(struct lp_slice host)
+/* wanted "" matches any; a suffix stands for "*.example.com": at least one label, a dot, it. */
+static bool name_matches(struct lp_slice wanted, bool is_suffix, struct lp_slice name)
 {
-    if (host.size > 0 && host.data[0] == '[') {
-        const char *end = memchr(host.data, ']', host.size);
-        if (end != NULL)
-            host.size = (size_t)(end - host.data) + 1;
-        return host;
-    }
-    const char *colon = host.size == 0 ? NULL : memchr(host.data, ':', host.size);
-    if (colon != NULL)
-        host.size = (size_t)(colon - host.data);
-    if (host.size > 0 && host.data[host.size - 1] == '.')
-        host.size--;
-    return host;
-}
-
-static bool host_matches(const struct lp_cfg_route *route, struct lp_slice host)
-{
-    if (route->host.size == 0)
+    if (wanted.size == 0)
         return true;
-    if (!route->host_is_suffix)
-        return lp_slice_equal_nocase(route->host, host);
-    /* "*.example.com": at least one label, a dot, then the name. */
-    if (host.size < route->host.size + 2)
+    if (!is_suffix)
+        return lp_slice_equal_nocase(wanted, name);
+    if (name.size < wanted.size + 2)
         return false;
-    size_t before = host.size - route->host.size;
-    return host.data[before - 1] == '.' &&
-           lp_slice_equal_nocase(route->host,
-                                 (struct lp_slice){host.data + before, route->host.size});
+    size_t before = name.size - wanted.size;
+    return name.data[before - 1] == '.' &&
+           lp_slice_equal_nocase(wanted, (struct lp_slice){name.data + before, wanted.size});
 }
 
 /* A prefix of whole segments: "/ws" is in "/ws" and "/ws/x", not in "/wsx". */
@@ -72,7 +55,7 @@ static bool upgrade_matches(const struct lp_cfg_route *route, bool is_websocket)
 static bool route_matches(const struct lp_cfg_route *route, struct lp_slice host,
                           struct lp_slice path, bool is_websocket)
 {
-    return host_matches(route, host) && path_matches(route, path) &&
+    return name_matches(route->host, route->host_is_suffix, host) && path_matches(route, path) &&
            upgrade_matches(route, is_websocket);
 }
 
@@ -193,11 +176,22 @@ static const struct snap_route *find(const struct snap_listener *listener, struc
 const struct snap_route *snapshot_route(const struct snap_listener *listener, struct lp_slice host,
                                         struct lp_slice path, bool is_websocket)
 {
-    host = host_name(host);
+    host = http1_host_name(host);
     if (listener->index != NULL)
         return find(listener, host, path, is_websocket);
     for (uint32_t i = 0; i < listener->config->routes_count; i++)
         if (route_matches(listener->routes[i].config, host, path, is_websocket))
             return &listener->routes[i];
+    return NULL;
+}
+
+const struct snap_route *snapshot_route_tcp(const struct snap_listener *listener,
+                                            struct lp_slice name)
+{
+    for (uint32_t i = 0; i < listener->config->routes_count; i++) {
+        const struct lp_cfg_route *route = listener->routes[i].config;
+        if (name_matches(route->sni, route->sni_is_suffix, name))
+            return &listener->routes[i];
+    }
     return NULL;
 }

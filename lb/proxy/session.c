@@ -9,13 +9,19 @@
 
 #include "lb/proxy/stream.h"
 
+static void on_connect(struct loop *loop, struct conn *conn, int error);
+static void on_turn(struct loop *loop, struct conn *conn);
 static void on_recv(struct loop *loop, struct conn *conn, int error);
 static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
-const struct conn_ops session_ops = {
-    .on_recv = on_recv, .on_sent = on_sent, .on_timer = on_timer, .on_released = on_released};
+const struct conn_ops session_ops = {.on_connect = on_connect,
+                                     .on_turn = on_turn,
+                                     .on_recv = on_recv,
+                                     .on_sent = on_sent,
+                                     .on_timer = on_timer,
+                                     .on_released = on_released};
 
 /* --- accept --- */
 
@@ -29,6 +35,26 @@ static void learn_peer(struct session *session)
     }
 }
 
+struct lp_addr session_peer(const struct session *session)
+{
+    struct lp_addr peer = {0};
+
+    if (session->ip.family == 4) {
+        peer.as.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(session->port)};
+        memcpy(&peer.as.in.sin_addr, session->ip.bytes, 4);
+        peer.size = sizeof(peer.as.in);
+    } else if (session->ip.family == 6) {
+        peer.as.in6 =
+            (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(session->port)};
+        memcpy(&peer.as.in6.sin6_addr, session->ip.bytes, 16);
+        peer.size = sizeof(peer.as.in6);
+    } else {
+        peer.as.any.sa_family = AF_UNIX;
+        peer.size = sizeof(peer.as.any.sa_family);
+    }
+    return peer;
+}
+
 /* Above the limit a client hears why, as long as the reserve of descriptors lasts. */
 static bool refuse_over_limit(struct worker *worker, struct session *session)
 {
@@ -37,8 +63,9 @@ static bool refuse_over_limit(struct worker *worker, struct session *session)
     uint32_t max = atomic_load_explicit(&shared->sessions_max, memory_order_relaxed);
 
     if (LP_UNLIKELY(count >= max)) {
-        bool is_http = session->acceptor->listener != NULL &&
-                       session->acceptor->listener->config->protocol == LP_PROTOCOL_HTTP;
+        const struct snap_listener *listener = session->acceptor->listener;
+        bool is_http = listener != NULL && listener->tls == NULL &&
+                       listener->config->protocol == LP_PROTOCOL_HTTP;
         if (is_http && count < max + shared->sessions_reserve)
             stream_begin_refusal(worker, session, 503, END_CONNECTION_LIMIT, NULL);
         else
@@ -88,7 +115,20 @@ void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
         conn_abort(&worker->loop, &session->conn);
         return;
     }
-    if (listener->config->protocol == LP_PROTOCOL_TCP)
+    if (listener->reads_hello)
+        hello_begin(worker, session);
+    else
+        session_open(worker, session);
+}
+
+void session_open(struct worker *worker, struct session *session)
+{
+    const struct snap_listener *listener = session->acceptor->listener;
+
+    session->stage = SESSION_OPEN;
+    if (listener == NULL)
+        session_end_quietly(worker, session);
+    else if (listener->config->protocol == LP_PROTOCOL_TCP)
         stream_begin_tcp(worker, session);
     else
         session_next(worker, session);
@@ -101,16 +141,16 @@ bool session_must_close(const struct worker *worker, const struct session *sessi
     return worker->drain_phase != DRAIN_NONE || session->acceptor->state != ACCEPTOR_OPEN;
 }
 
-static const struct lp_cfg_timeouts *timeouts_of(const struct worker *worker,
-                                                 const struct session *session)
+const struct lp_cfg_timeouts *session_timeouts(const struct worker *worker,
+                                               const struct session *session)
 {
     const struct snap_listener *listener = session->acceptor->listener;
     return listener != NULL ? &listener->config->timeouts : &worker_config(worker)->timeouts;
 }
 
-static void end_quietly(struct worker *worker, struct session *session)
+void session_end_quietly(struct worker *worker, struct session *session)
 {
-    const struct lp_cfg_timeouts *timeouts = timeouts_of(worker, session);
+    const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
 
     partial_free(&session->partial);
     conn_end_politely(&worker->loop, &session->conn, timeouts->linger, timeouts->stalled);
@@ -118,7 +158,7 @@ static void end_quietly(struct worker *worker, struct session *session)
 
 static void wait_for_bytes(struct worker *worker, struct session *session)
 {
-    const struct lp_cfg_timeouts *timeouts = timeouts_of(worker, session);
+    const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
     uint32_t wait_ms = session->partial != NULL ? timeouts->head : timeouts->keep_alive;
 
     conn_set_timer(&worker->loop, &session->conn, worker->loop.now_ms + wait_ms);
@@ -200,7 +240,7 @@ static void read_head(struct worker *worker, struct session *session)
         partial_free(&session->partial);
         begin_stream(worker, session, outcome, why);
     } else if (conn_is_eof(conn)) {
-        end_quietly(worker, session);
+        session_end_quietly(worker, session);
     } else {
         wait_for_bytes(worker, session);
     }
@@ -213,7 +253,7 @@ void session_next(struct worker *worker, struct session *session)
     if (session->conn.io->in.size > 0)
         read_head(worker, session);
     else if (conn_is_eof(&session->conn))
-        end_quietly(worker, session);
+        session_end_quietly(worker, session);
     else
         wait_for_bytes(worker, session);
 }
@@ -236,6 +276,16 @@ void session_request_again(struct session *session)
 
 /* --- completions --- */
 
+static void on_connect(struct loop *loop, struct conn *conn, int error)
+{
+    hello_on_connect(worker_of(loop), session_of(conn), error);
+}
+
+static void on_turn(struct loop *loop, struct conn *conn)
+{
+    hello_on_turn(worker_of(loop), session_of(conn));
+}
+
 static void on_recv(struct loop *loop, struct conn *conn, int error)
 {
     struct session *session = session_of(conn);
@@ -245,12 +295,16 @@ static void on_recv(struct loop *loop, struct conn *conn, int error)
         stream_on_front_recv(worker, session->stream, error);
         return;
     }
+    if (session->stage != SESSION_OPEN) {
+        hello_on_recv(worker, session, error);
+        return;
+    }
     if (error != 0)
         conn_abort(loop, conn);
     else if (conn->io->in.size > 0)
         read_head(worker, session);
     else
-        end_quietly(worker, session);
+        session_end_quietly(worker, session);
 }
 
 static void on_sent(struct loop *loop, struct conn *conn, int error)
@@ -272,7 +326,11 @@ static void on_timer(struct loop *loop, struct conn *conn)
         stream_on_front_timer(worker, session->stream);
         return;
     }
-    const struct lp_cfg_timeouts *timeouts = timeouts_of(worker, session);
+    if (session->stage != SESSION_OPEN) {
+        hello_on_timer(worker, session);
+        return;
+    }
+    const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
     bool has_begun = session->partial != NULL;
     uint32_t waited_ms = (uint32_t)loop->now_ms - session->since_ms;
     uint32_t limit_ms = has_begun ? timeouts->head : timeouts->keep_alive;
@@ -281,7 +339,7 @@ static void on_timer(struct loop *loop, struct conn *conn)
         stream_begin_refusal(worker, session, 408, END_HEAD_TIMEOUT, NULL);
     } else if (waited_ms >= limit_ms ||
                (!has_begun && session->close_at_ms != 0 && loop->now_ms >= session->close_at_ms)) {
-        end_quietly(worker, session);
+        session_end_quietly(worker, session);
     } else {
         lp_timer_set_at_latest(&loop->wheel, &conn->timer, loop->now_ms + limit_ms - waited_ms);
         if (session->close_at_ms != 0 && !has_begun)
@@ -296,6 +354,7 @@ static void on_released(struct loop *loop, struct conn *conn)
 
     LP_ASSERT(session->stream == NULL);
     partial_free(&session->partial);
+    lp_free(session->name);
     session_stop_requesting(worker, session);
     atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);
     acceptor_put_session(worker, session->acceptor);

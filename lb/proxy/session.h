@@ -9,11 +9,18 @@
 
 struct stream;
 
-/* An unfinished head: its bytes and the parser's state. */
+/* An unfinished head, or ClientHello: its bytes and the parser's state. */
 struct partial {
     uint32_t size;
     char *bytes;
-    struct http1_head *head; /* with room for its fields only */
+    struct http1_head *head; /* with room for its fields only; NULL of a hello */
+};
+
+/* What a client has come to. */
+enum session_stage {
+    SESSION_HELLO,     /* TLS, or routes by SNI: its ClientHello is being read */
+    SESSION_HANDSHAKE, /* waits for its turn, or shakes hands                  */
+    SESSION_OPEN,      /* requests, or a stream                                */
 };
 
 struct session {
@@ -23,12 +30,19 @@ struct session {
     struct partial *partial;
     struct lp_ip ip;
     uint16_t port;
+    uint8_t stage;     /* enum session_stage */
     bool is_requester; /* counted in acceptor->requesters_count */
+    char *name;        /* what its TLS asked for, where that matters later; else NULL */
     uint32_t since_ms; /* low bits: idle since, or the head's first byte, or the last byte read */
     uint64_t close_at_ms; /* of a drain: idle sessions end then; 0: none */
 };
 
 extern const struct conn_ops session_ops;
+
+static inline bool session_is_secure(const struct session *session)
+{
+    return (session->conn.flags & CONN_TLS) != 0;
+}
 
 static inline struct session *session_of(struct conn *conn)
 {
@@ -38,10 +52,33 @@ static inline struct session *session_of(struct conn *conn)
 /* Takes fd: a fresh client of this acceptor. Over the connection limit it hears 503. */
 void session_begin(struct worker *worker, struct acceptor *acceptor, int fd);
 
+/* The value of Strict-Transport-Security for this client, or "". */
+static inline struct lp_slice session_hsts(const struct session *session)
+{
+    const struct snap_listener *listener = session->acceptor->listener;
+    return session_is_secure(session) && listener != NULL ? listener->hsts
+                                                          : (struct lp_slice){"", 0};
+}
+
+/* hello.c: the client speaks TLS, or says by its SNI where it wants to go. */
+void hello_begin(struct worker *worker, struct session *session);
+void hello_on_recv(struct worker *worker, struct session *session, int error);
+void hello_on_turn(struct worker *worker, struct session *session);
+void hello_on_connect(struct worker *worker, struct session *session, int error);
+void hello_on_timer(struct worker *worker, struct session *session);
+/* The client's address, as the connection has it; AF_UNIX where it has none. */
+struct lp_addr session_peer(const struct session *session);
+/* What the listener does with a client whose handshake is over, or who needs none. */
+void session_open(struct worker *worker, struct session *session);
+const struct lp_cfg_timeouts *session_timeouts(const struct worker *worker,
+                                               const struct session *session);
+void session_end_quietly(struct worker *worker, struct session *session);
+
 /* The stream is over and the connection stays: the next head, if there is one. */
 void session_next(struct worker *worker, struct session *session);
 
-/* Bytes of a partial head, joined in front of what was just received. False: memory is out. */
+/* Bytes of a partial head, joined in front of what was just received. False: memory is out. head is
+ * NULL for a hello. */
 bool partial_save(struct partial **partial, const struct http1_head *head, struct lp_slice bytes);
 void partial_load(const struct partial *partial, struct http1_head *head);
 void partial_free(struct partial **partial);

@@ -139,10 +139,17 @@ static bool write_head(struct worker *worker, struct stream *stream,
     for (uint32_t i = 0; i < listener->trusted_proxies_count && !is_trusted; i++)
         is_trusted = lp_cidr_contains(&listener->trusted_proxies[i], &session->ip);
     struct http1_forward forward = {.client_ip = {peer, lp_ip_format(&session->ip, peer)},
-                                    .proto = LP_SLICE("http"),
+                                    .proto = session_is_secure(session) ? LP_SLICE("https")
+                                                                        : LP_SLICE("http"),
                                     .request_id = request_id(worker, conn->io->in.data, made_id),
                                     .is_trusted = is_trusted,
                                     .real_ip = {client, lp_ip_format(client_ip, client)}};
+    if (session_is_secure(session)) {
+        struct lp_tls_facts facts;
+        lp_tls_facts(conn_tls_session(conn), &facts);
+        forward.client_subject = facts.client_subject;
+        forward.client_fingerprint = facts.client_fingerprint;
+    }
     size_t size = http1_write_request(worker->scratch, sizeof(worker->scratch),
                                       &worker->request_head, conn->io->in.data, request, &forward);
     if (size == 0)
@@ -190,6 +197,10 @@ static uint64_t key_hash(const struct worker *worker, const struct stream *strea
             if (request != NULL)
                 key = path;
             break;
+        case LP_KEY_SNI:
+            if (stream->session->name != NULL)
+                key = lp_slice_of(stream->session->name);
+            break;
         }
     }
     if (key.size == 0) /* the last resort is always the client's address */
@@ -218,6 +229,32 @@ static void note_request(struct stream *stream, const struct http1_head *head,
     }
 }
 
+/* The same host and target, where TLS is spoken: at https' own port. */
+static void redirect(struct worker *worker, struct stream *stream,
+                     const struct http1_request *request)
+{
+    const struct http1_head *head = &worker->request_head;
+    const char *bytes = stream->session->conn.io->in.data;
+    bool may_repeat = request->method == HTTP1_GET || request->method == HTTP1_HEAD;
+    struct lp_slice host = http1_host_name(request->authority);
+    if (host.size == 0) {
+        refuse_meaning(worker, stream, 400); /* HTTP/1.0 without Host */
+        return;
+    }
+    struct lp_slice target =
+        request->target.data[0] == '/' ? request->target : LP_SLICE("/"); /* OPTIONS * */
+
+    stream->request->location = lp_try_alloc(host.size + target.size + sizeof("https://"));
+    if (stream->request->location != NULL)
+        snprintf(stream->request->location, host.size + target.size + sizeof("https://"),
+                 "https://%.*s%.*s", LP_SLICE_ARG(host), LP_SLICE_ARG(target));
+    keep_request_line(
+        stream, (struct lp_slice){bytes + head->method_at,
+                                  (size_t)head->target_at + head->target_size - head->method_at});
+    conn_consume(&worker->loop, &stream->session->conn, head->size);
+    answer(worker, stream, may_repeat ? 301 : 308, END_DONE);
+}
+
 void stream_begin_request(struct worker *worker, struct session *session)
 {
     struct http1_head *head = &worker->request_head;
@@ -243,6 +280,10 @@ void stream_begin_request(struct worker *worker, struct session *session)
     }
     note_request(stream, head, &request);
     struct lp_slice path = {worker->path, path_size};
+    if (stream->request->listener->config->redirects_to_https) {
+        redirect(worker, stream, &request);
+        return;
+    }
     stream->request->route = snapshot_route(stream->request->listener, request.authority, path,
                                             request.upgrade == HTTP1_UPGRADE_WEBSOCKET);
     const struct lp_cfg_listener *listener = stream->request->listener->config;
@@ -272,7 +313,13 @@ void stream_begin_tcp(struct worker *worker, struct session *session)
 
     if (stream == NULL)
         return;
-    stream->request->route = &stream->request->listener->routes[0];
+    struct lp_slice name =
+        session->name != NULL ? lp_slice_of(session->name) : (struct lp_slice){"", 0};
+    stream->request->route = snapshot_route_tcp(stream->request->listener, name);
+    if (stream->request->route == NULL) {
+        stream_end(worker, stream, END_NO_ROUTE, FRONT_POLITE);
+        return;
+    }
     stream->policy = stream->request->route->policy;
     stream->request->pick.key_hash =
         key_hash(worker, stream, NULL, &session->ip, (struct lp_slice){0});
@@ -356,6 +403,7 @@ static void drop_request(struct worker *worker, struct stream *stream)
         return;
     stream_drop_head(worker, stream);
     partial_free(&stream->request->partial);
+    lp_free(stream->request->location);
     stream_drop_snapshot(worker, stream);
     lp_pool_put(&worker->requests, stream->request->slot);
     stream->request = NULL;

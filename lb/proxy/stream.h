@@ -84,6 +84,7 @@ struct request {
     const struct snap_route *route;       /* of the snapshot; NULL: none matched */
     struct piece head;       /* as it goes to servers, kept for another try; size 0: not kept */
     struct partial *partial; /* of the response head */
+    char *location;          /* of a redirect; else NULL */
     struct pick pick;
     struct http1_chunked up, down;
     struct http1_events events;

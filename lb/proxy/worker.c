@@ -205,6 +205,8 @@ static bool start(struct worker *worker)
         return false;
     loop->after_batch = after_batch;
     loop->on_memory_full = on_memory_full;
+    loop->crypto = worker->crypto;
+    loop->crypto_box.wake_fd = worker->wake_fd;
     lp_pool_init(&worker->streams, sizeof(struct stream));
     lp_pool_init(&worker->requests, sizeof(struct request));
     lp_list_init(&worker->acceptors);
@@ -243,12 +245,14 @@ void *worker_main(void *argument)
 {
     struct worker *worker = argument;
 
+    lp_tls_thread_begin();
     worker->is_started = start(worker);
     pthread_barrier_wait(worker->started);
     if (!worker->is_started)
         return NULL;
     loop_run(&worker->loop);
     stop(worker);
+    lp_tls_thread_end();
     atomic_fetch_add_explicit(&worker->shared->workers_drained, 1, memory_order_release);
     const uint64_t one = 1;
     if (write(worker->shared->control_fd, &one, sizeof(one)) < 0)

@@ -67,6 +67,7 @@ struct worker {
     struct loop loop; /* first: a handler's loop is its worker */
     uint32_t index, workers_count;
     struct shared *shared;
+    struct crypto *crypto;         /* of the process */
     struct snapshot_ref *snapshot; /* the newest this worker has seen */
     struct lp_list acceptors;
     struct lp_pool streams, requests;
@@ -81,7 +82,9 @@ struct worker {
     struct log_ring *log;
     struct access_format access;
     bool logs_access;
-    uint64_t complained_ms; /* of what is short on this machine; once a second is enough */
+    uint64_t handshake_complained_ms;
+    uint32_t handshakes_uncounted; /* that failed since then, without a word */
+    uint64_t complained_ms;        /* of what is short on this machine; once a second is enough */
     struct http1_head request_head, response_head;        /* of the message just parsed */
     char path[LP_HEAD_BYTES_MAX];                         /* normalised */
     char scratch[LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES]; /* a head being written */

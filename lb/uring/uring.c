@@ -365,6 +365,16 @@ uint32_t uring_buffer_take_large(struct uring *uring)
     return buffers_take(&uring->buffers, URING_LARGE);
 }
 
+uint32_t uring_buffer_take_anyway(struct uring *uring, enum uring_group group)
+{
+    size_t memory_max = uring->buffers.memory_max;
+
+    uring->buffers.memory_max = SIZE_MAX / 4;
+    uint32_t buffer = buffers_take(&uring->buffers, group);
+    uring->buffers.memory_max = memory_max;
+    return buffer;
+}
+
 void uring_trim(struct uring *uring)
 {
     buffers_trim(&uring->buffers);

@@ -92,6 +92,9 @@ uint32_t uring_buffer_size(uint32_t buffer);
  */
 uint32_t uring_buffer_take(struct uring *uring);
 uint32_t uring_buffer_take_large(struct uring *uring);
+/* Also when memory_max is reached: for what must leave or be opened before anything can be freed.
+ */
+uint32_t uring_buffer_take_anyway(struct uring *uring, enum uring_group group);
 /* Now and then, as long as it may: gives memory back that was not needed since the time before. */
 void uring_trim(struct uring *uring);
 bool uring_may_trim(const struct uring *uring);

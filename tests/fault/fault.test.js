@@ -7,8 +7,9 @@
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
 const { Lab } = require('../e2e/lab');
+const pki = require('../e2e/pki');
 
-const OPERATIONS_MAX = 9; // more than any scenario below has of one kind
+const OPERATIONS_MAX = 9; // more than any scenario below has of one kind, but for those over TLS
 
 const body = 'b'.repeat(40000);
 
@@ -36,13 +37,22 @@ const scenarios = {
   },
 };
 
+const overTls = {
+  options: () => ({ servers: { s1: { tls: pki.server.node } }, pools: { app: { tls: { ca: pki.ca.cert } } }, listeners: { web: { tls: { certificates: [pki.site.config] } } } }),
+  operations: 16, // handshakes have some
+};
+const scenariosOverTls = {
+  'an exchange over TLS on both sides': scenarios['an exchange with a body both ways'],
+  'a WebSocket over TLS on both sides': scenarios['a WebSocket that echoes and closes'],
+};
+
 // The client's own view of a failure: refused with a status of ours, or a connection that ended.
 function isCleanEnd(err) {
-  return /ended \((fin|reset)|ECONNRESET|ECONNREFUSED|EPIPE|instead of 101|502|503|504/.test(String(err.message) + err.code);
+  return /ended \((fin|reset)|closed during the handshake|disconnected before secure|ECONNRESET|ECONNREFUSED|EPIPE|instead of 101|502|503|504/.test(String(err.message) + err.code);
 }
 
-async function play(t, fault, scenario, mustSucceed) {
-  const lab = await Lab.start(t, { workers: 1, env: { LIMPET_FAULT: fault } });
+async function play(t, fault, { scenario, options, operations }, mustSucceed) {
+  const lab = await Lab.start(t, { workers: 1, env: { LIMPET_FAULT: fault }, ...options() });
   let status;
   try {
     status = await scenario(lab);
@@ -54,7 +64,7 @@ async function play(t, fault, scenario, mustSucceed) {
   else assert.ok([200, 'ended', 502, 503, 504].includes(status), `${fault}: ${status}`);
   // The fault was one. A k-th operation that the scenario did not reach may hit a request that
   // follows it, so the last of a few is the one that must be served.
-  for (let i = 0; i < OPERATIONS_MAX; i++) {
+  for (let i = 0; i < operations; i++) {
     const after = await lab.request('/after').then((response) => response.status, (err) => (isCleanEnd(err) ? 'ended' : Promise.reject(err)));
     if (mustSucceed) assert.equal(after, 200);
   }
@@ -64,21 +74,24 @@ async function play(t, fault, scenario, mustSucceed) {
 const visible = [['recv', 'ECONNRESET'], ['recv', 'ETIMEDOUT'], ['send', 'EPIPE'], ['send', 'ECONNRESET'], ['connect', 'ECONNREFUSED'], ['connect', 'ETIMEDOUT']];
 const invisible = [['recv', 'ENOBUFS'], ['send', 'short'], ['accept', 'EMFILE'], ['accept', 'ECANCELED']];
 
-for (const [name, scenario] of Object.entries(scenarios)) {
+function describeFaults(name, what) {
   describe(name, { concurrency: 3 }, () => {
     for (const [operation, error] of visible)
       test(`ends cleanly whichever ${operation} fails with ${error}`, async (t) => {
-        const last = operation === 'connect' ? 2 : OPERATIONS_MAX;
-        for (let k = 1; k <= last; k++) await t.test(`number ${k}`, (one) => play(one, `${operation}:${error}:${k}`, scenario, false));
+        const last = operation === 'connect' ? 2 : what.operations;
+        for (let k = 1; k <= last; k++) await t.test(`number ${k}`, (one) => play(one, `${operation}:${error}:${k}`, what, false));
       });
     for (const [operation, error] of invisible)
       test(`does not notice which ${operation} meets ${error}`, async (t) => {
-        const last = operation === 'accept' ? 2 : OPERATIONS_MAX;
-        for (let k = 1; k <= last; k++) await t.test(`number ${k}`, (one) => play(one, `${operation}:${error}:${k}`, scenario, true));
+        const last = operation === 'accept' ? 2 : what.operations;
+        for (let k = 1; k <= last; k++) await t.test(`number ${k}`, (one) => play(one, `${operation}:${error}:${k}`, what, true));
       });
     test('does not notice that every send is short and every third receive finds no buffer', async (t) => {
-      await t.test('sends', (one) => play(one, 'send:short:1:1', scenario, true));
-      await t.test('receives', (one) => play(one, 'recv:ENOBUFS:1:3', scenario, true));
+      await t.test('sends', (one) => play(one, 'send:short:1:1', what, true));
+      await t.test('receives', (one) => play(one, 'recv:ENOBUFS:1:3', what, true));
     });
   });
 }
+
+for (const [name, scenario] of Object.entries(scenarios)) describeFaults(name, { scenario, options: () => ({}), operations: OPERATIONS_MAX });
+for (const [name, scenario] of Object.entries(scenariosOverTls)) describeFaults(name, { scenario, ...overTls });

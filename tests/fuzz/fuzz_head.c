@@ -246,10 +246,12 @@ static void check_response(const char *bytes, uint8_t choice)
                                           : HTTP1_PERSIST_CLOSE;
     out = malloc(OUT_MAX);
     LP_ASSERT(out != NULL);
-    size = http1_write_response(out, OUT_MAX, &before, bytes, persist, false);
+    size = http1_write_response(out, OUT_MAX, &before, bytes, persist, false, (struct lp_slice){0});
     LP_ASSERT(size != 0);
-    LP_ASSERT(http1_write_response(out, size - 1, &before, bytes, persist, false) == 0);
-    LP_ASSERT(http1_write_response(out, size, &before, bytes, persist, false) == size);
+    LP_ASSERT(http1_write_response(out, size - 1, &before, bytes, persist, false,
+                                   (struct lp_slice){0}) == 0);
+    LP_ASSERT(http1_write_response(out, size, &before, bytes, persist, false,
+                                   (struct lp_slice){0}) == size);
     if (parse_written(&after, false, out, size)) {
         LP_ASSERT(http1_read_response(&again, &after, out, method, &why));
         LP_ASSERT(again.status == response.status);

@@ -1,6 +1,6 @@
 /* What a valid configuration means: defaults, every key, inheritance, the environment, files, the
- * difference of two configurations, and the printed reference. Mistakes are in
- * test_config_errors.c. */
+ * difference of two configurations, and the printed reference. TLS is in test_config_tls.c,
+ * mistakes are in test_config_errors.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +70,7 @@ static void the_process_has_the_documented_defaults(void **state)
     assert_true(config->limits.body == UINT64_MAX);
     assert_int_equal(config->limits.stalled, 256 * 1024);
     assert_int_equal(config->limits.memory, 0);
+    assert_int_equal(config->timeouts.handshake, 10000);
     assert_int_equal(config->timeouts.head, 10000);
     assert_int_equal(config->timeouts.keep_alive, 60000);
     assert_int_equal(config->timeouts.body, 30000);
@@ -178,7 +179,8 @@ static void every_key_of_the_process_is_read(void **state)
                  "log: {level: debug, access: {to: access.log, format: text, query: [room, v]}}\n"
                  "limits: {connections: 5000, head: 8KiB, headers: 50, body: 3GiB, "
                  "stalled: 128KiB, memory: 5GiB}\n"
-                 "timeouts: {head: 1s, keep_alive: 2s, body: 3s, connect: 250ms, response: 5m, "
+                 "timeouts: {handshake: 7s, head: 1s, keep_alive: 2s, body: 3s, connect: 250ms, "
+                 "response: 5m, "
                  "stream_idle: off, half_closed: 1h, stalled: 1d, linger: 1ms}\n"
                  "drain: {delay: 0s, deadline: 1m, spread: 50%, close_code: 4000}\n"
                  "listeners: {w: {bind: 127.0.0.1:1, pool: p}}\n"
@@ -198,6 +200,7 @@ static void every_key_of_the_process_is_read(void **state)
     assert_true(config->limits.body == 3ull << 30);
     assert_int_equal(config->limits.stalled, 131072);
     assert_true(config->limits.memory == 5ull << 30);
+    assert_int_equal(config->timeouts.handshake, 7000);
     assert_int_equal(config->timeouts.head, 1000);
     assert_int_equal(config->timeouts.keep_alive, 2000);
     assert_int_equal(config->timeouts.body, 3000);

@@ -199,8 +199,8 @@ static void an_unknown_key_gets_the_nearest_one_or_our_word(void **state)
          "4:5: error: pools.app.workers: unknown key here; it belongs at the "
          "top of the file"},
         {TOP, "admin: {bind: x}", "1:1: error: admin: unknown key"},
-        {LISTENER, "    bind: 127.0.0.1:1\n    pool: app\n    tls: {}",
-         "5:5: error: listeners.web.tls: unknown key"},
+        {LISTENER, "    bind: 127.0.0.1:1\n    pool: app\n    headers: {}",
+         "5:5: error: listeners.web.headers: unknown key"},
         {ROUTE, "      - {path: /x, pool: app}",
          "5:10: error: listeners.web.routes[0].path: unknown "
          "key; limpet says \"match: {path: ...}\""},
@@ -350,8 +350,8 @@ static void words_are_taken_from_a_list(void **state)
         {ROUTE, "      - {match: {upgrade: any}, pool: app}",
          "5:27: error: listeners.web.routes[0].match.upgrade: \"any\" is none of websocket, none"},
         {LISTENER, "    bind: 127.0.0.1:1\n    pool: app\n    protocol: https",
-         "5:15: error: listeners.web.protocol: \"https\" is none of http, tcp; did you mean "
-         "\"http\"?"},
+         "5:15: error: listeners.web.protocol: \"https\" is none of http, tcp; limpet says "
+         "\"http, with tls beside it\""},
         {CHECK, "      ping: True",
          "6:13: error: pools.app.check.ping: \"True\" is neither true nor false; did you mean "
          "\"true\"?"},
@@ -501,7 +501,7 @@ static void routes_say_what_they_match_in_normal_form(void **state)
         {LISTENER,
          "    bind: 127.0.0.1:1\n    protocol: tcp\n    routes: [{pool: app, match: {path: /x}}]",
          "5:34: error: listeners.web.routes[0].match.path: a listener with protocol tcp sees no "
-         "requests, so there is nothing to match"},
+         "requests; it can match only \"sni\""},
         {MATCH("host: " LONG LONG LONG LONG), AT_HOST "a host name has at most 253 bytes"},
         {MATCH("host: \"[::1\""),
          AT_HOST "the port is not compared; write only the name (an IPv6 address in brackets)"},
@@ -516,13 +516,14 @@ static void pools_and_their_checks_are_looked_at_too(void **state)
     static const struct mistake mistakes[] = {
         {POOL, "    hash: {key: ip}",
          "4:17: error: pools.app.hash.key: \"ip\" is none of client_ip, "
-         "cookie:NAME, header:NAME, query:NAME, path; limpet says \"client_ip\""},
+         "cookie:NAME, header:NAME, query:NAME, path, sni; limpet says \"client_ip\""},
         {POOL, "    hash: {key: cooky:x}",
          "4:17: error: pools.app.hash.key: \"cooky:x\" is none of "
-         "client_ip, cookie:NAME, header:NAME, query:NAME, path; did you mean \"cookie:NAME\"?"},
+         "client_ip, cookie:NAME, header:NAME, query:NAME, path, sni; did you mean "
+         "\"cookie:NAME\"?"},
         {POOL, "    hash: {key: jwt:sub}",
          "4:17: error: pools.app.hash.key: \"jwt:sub\" is none of "
-         "client_ip, cookie:NAME, header:NAME, query:NAME, path"},
+         "client_ip, cookie:NAME, header:NAME, query:NAME, path, sni"},
         {POOL, "    hash: {key: cookie}",
          "4:17: error: pools.app.hash.key: needs a name: \"cookie:NAME\""},
         {POOL, "    hash: {key: \"header:a b\"}",
@@ -536,7 +537,7 @@ static void pools_and_their_checks_are_looked_at_too(void **state)
          "4:24: error: pools.app.hash.key[1]: stands in this list twice"},
         {POOL, "    hash: {key: []}",
          "4:12: error: pools.app.hash.key: needs at least one of client_ip, "
-         "cookie:NAME, header:NAME, query:NAME, path"},
+         "cookie:NAME, header:NAME, query:NAME, path, sni"},
         {POOL, "    hash: {secret_file: /nonexistent/key}",
          "4:25: error: pools.app.hash.secret_file: "
          "cannot read /nonexistent/key: No such file or directory"},

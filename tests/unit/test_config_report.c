@@ -1,5 +1,6 @@
-/* The form of what lp_config_parse() says: order, excerpt, caret, limits; and the warnings. The
- * sentences of single mistakes are in test_config_errors.c. */
+/* The form of what lp_config_parse() says: order, excerpt, caret, limits; the warnings; and what is
+ * complained about later, when files were opened. The sentences of single mistakes are in
+ * test_config_errors.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -274,6 +275,97 @@ static void a_route_is_said_never_to_match_only_when_it_never_does(void **state)
         assert_int_equal(warnings_of_routes(pairs[i].first, pairs[i].second), pairs[i].warnings);
 }
 
+/* ---- complaints after the reading ---- */
+
+static const char edge[] = "listeners:\n"
+                           "  edge:\n"
+                           "    bind: 127.0.0.1:443\n"
+                           "    pool: app\n"
+                           "    tls:\n"
+                           "      client_ca: ca.pem\n"
+                           "      certificates:\n"
+                           "        - {cert: site.pem, key: /keys/site.key, ocsp: site.ocsp}\n"
+                           "pools: {app: {servers: {a: 10.0.0.1:80}}}\n";
+
+static struct lp_config *load_edge(struct lp_config_report *report)
+{
+    struct lp_config *config;
+
+    assert_true(lp_config_parse(&config, report, "t.yaml", lp_slice_of(edge)));
+    assert_string_equal(report->text, "");
+    return config;
+}
+
+static void a_later_complaint_looks_like_the_readers_own(void **state)
+{
+    struct lp_config_report report;
+    struct lp_config *config = load_edge(&report);
+    const struct lp_cfg_certificate *first = &config->listeners[0].tls.certificates[0];
+
+    (void)state;
+    lp_config_complain(&report, config, LP_ERROR, first->key.pos, first->key.where,
+                       "does not fit %s", "site.pem");
+    lp_config_complain(&report, config, LP_WARNING, first->cert.pos, first->cert.where,
+                       "ends in 3 days");
+    assert_string_equal(report.text,
+                        "t.yaml:8:33: error: listeners.edge.tls.certificates[0].key: does not fit "
+                        "site.pem\n"
+                        "    8 |         - {cert: site.pem, key: /keys/site.key, ocsp: site.ocsp}\n"
+                        "      |                                 ^~~~~~~~~~~~~~\n"
+                        "t.yaml:8:18: warning: listeners.edge.tls.certificates[0].cert: ends in 3 "
+                        "days\n"
+                        "    8 |         - {cert: site.pem, key: /keys/site.key, ocsp: site.ocsp}\n"
+                        "      |                  ^~~~~~~~\n");
+    assert_int_equal(report.text_size, strlen(report.text));
+    assert_int_equal(report.errors_count, 1);
+    assert_int_equal(report.warnings_count, 1);
+    lp_config_report_deinit(&report);
+    lp_config_destroy(config);
+}
+
+static void a_complaint_about_no_line_names_only_the_file(void **state)
+{
+    struct lp_config_report report = {0};
+    struct lp_config_report unused;
+    struct lp_config *config = load_edge(&unused);
+
+    (void)state;
+    lp_config_complain(&report, config, LP_ERROR, (struct lp_cfg_pos){0}, LP_SLICE(""), "is old");
+    assert_string_equal(report.text, "t.yaml: error: is old\n");
+    lp_config_report_deinit(&report);
+    lp_config_report_deinit(&unused);
+    lp_config_destroy(config);
+}
+
+static uint32_t count_lines_with(const char *text, const char *word)
+{
+    uint32_t count = 0;
+
+    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word))
+        count++;
+    return count;
+}
+
+static void of_many_complaints_twenty_are_shown_and_the_rest_counted(void **state)
+{
+    struct lp_config_report report;
+    struct lp_config *config = load_edge(&report);
+    const struct lp_cfg_file *file = &config->listeners[0].tls.client_ca;
+
+    (void)state;
+    for (int i = 0; i < 23; i++)
+        lp_config_complain(&report, config, LP_ERROR, file->pos, file->where, "complaint %d", i);
+    lp_config_complain(&report, config, LP_WARNING, file->pos, file->where, "the only warning");
+    assert_int_equal(report.errors_count, 23);
+    assert_int_equal(count_lines_with(report.text, ": error: "), 20);
+    assert_int_equal(count_lines_with(report.text, "the only warning\n"), 1);
+    assert_int_equal(count_lines_with(report.text, "not shown"), 1);
+    const char *last = "t.yaml: 3 more errors not shown\n";
+    assert_string_equal(report.text + report.text_size - strlen(last), last);
+    lp_config_report_deinit(&report);
+    lp_config_destroy(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +380,9 @@ int main(void)
         cmocka_unit_test(more_than_a_million_values_are_refused),
         cmocka_unit_test(what_bites_later_is_a_warning),
         cmocka_unit_test(a_route_is_said_never_to_match_only_when_it_never_does),
+        cmocka_unit_test(a_later_complaint_looks_like_the_readers_own),
+        cmocka_unit_test(a_complaint_about_no_line_names_only_the_file),
+        cmocka_unit_test(of_many_complaints_twenty_are_shown_and_the_rest_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,11 +56,12 @@ static void assert_response(const char *text, enum http1_persist persist, bool w
                      HTTP1_DONE);
     assert_true(http1_read_response(&response, &head, bytes, HTTP1_GET, &why));
     written[http1_write_response(written, sizeof(written) - 1, &head, bytes, persist,
-                                 without_chunked)] = '\0';
+                                 without_chunked, (struct lp_slice){0})] = '\0';
     assert_string_equal(written, expected);
     for (size_t out_max = 0; out_max < strlen(expected); out_max++)
-        assert_int_equal(
-            http1_write_response(written, out_max, &head, bytes, persist, without_chunked), 0);
+        assert_int_equal(http1_write_response(written, out_max, &head, bytes, persist,
+                                              without_chunked, (struct lp_slice){0}),
+                         0);
 }
 
 /* Requests. */

@@ -24,8 +24,8 @@ static void set_up(struct bench *bench, const char *yaml)
     struct lp_err err = {0};
 
     assert_true(lp_config_parse(&config, &report, "test", lp_slice_of(yaml)));
+    assert_true(snapshot_build(&bench->snapshot, config, &report, &err));
     lp_config_report_deinit(&report);
-    assert_true(snapshot_build(&bench->snapshot, config, &err));
     registry_init(&bench->registry, 2);
     lp_list_init(&bench->endpoints);
     for (uint32_t i = 0; i < config->listeners_count; i++)
@@ -289,8 +289,8 @@ static struct snapshot *bind_again(struct bench *bench, const char *servers)
     struct lp_config *config = NULL;
     struct lp_err err = {0};
     assert_true(lp_config_parse(&config, &report, "test", lp_slice_of(yaml)));
+    assert_true(snapshot_build(&next, config, &report, &err));
     lp_config_report_deinit(&report);
-    assert_true(snapshot_build(&next, config, &err));
     snapshot_bind(next, &bench->registry, &bench->endpoints);
     return next;
 }

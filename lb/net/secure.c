@@ -1,0 +1,503 @@
+/* TLS of a connection: when a handshake takes its steps, where records are opened and sealed. What
+ * a record is: tls/. Start at conn_begin_tls() and secure_turn(). */
+#include "lb/net/secure.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* A handshake with RSA takes the place of so many others. */
+#define SLOW_HANDSHAKE_TURNS LP_HANDSHAKES_PER_TURN
+
+/* So many slow ones in a row a worker does by itself. */
+#define SLOW_WAITING_MAX 2u
+
+static const struct piece no_piece = {.buffer = URING_NO_BUFFER};
+
+static struct piece take_buffer(struct loop *loop, enum uring_group group)
+{
+    struct piece piece = {.buffer = uring_buffer_take_anyway(loop->uring, group)};
+
+    if (piece.buffer != URING_NO_BUFFER)
+        piece.data = uring_buffer_base(loop->uring, piece.buffer);
+    return piece;
+}
+
+static uint32_t room_of(const struct piece *piece)
+{
+    return LP_HEADROOM_BYTES + uring_buffer_size(piece->buffer);
+}
+
+/* Memory that piece points into, to be written. */
+static char *place_of(const struct piece *piece)
+{
+    return (char *)(uintptr_t)piece->data;
+}
+
+/* --- turns --- */
+
+/* A hello that waits with many others need not hold a buffer that is ten times as large. */
+static void shrink(struct loop *loop, struct piece *piece)
+{
+    if (piece->size == 0 || piece->size > LP_BUF_TINY_BYTES ||
+        uring_buffer_size(piece->buffer) == LP_BUF_TINY_BYTES)
+        return;
+    struct piece tiny = take_buffer(loop, URING_TINY);
+    if (tiny.buffer == URING_NO_BUFFER)
+        return;
+    tiny.data += LP_HEADROOM_BYTES;
+    memcpy(place_of(&tiny), piece->data, piece->size);
+    tiny.size = piece->size;
+    piece_drop(loop, piece);
+    *piece = tiny;
+}
+
+void conn_wait_turn(struct loop *loop, struct conn *conn)
+{
+    if ((conn->flags & CONN_WAITS_TURN) != 0)
+        return;
+    conn->flags |= CONN_WAITS_TURN;
+    if (loop->handshakes.count > LP_HANDSHAKES_PER_TURN)
+        shrink(loop, (conn->flags & CONN_TLS) != 0 ? &conn_tls_of(conn)->cipher : &conn->io->in);
+    loop_queue_push(&loop->handshakes, conn_name(conn));
+}
+
+/* --- handshake --- */
+
+void conn_begin_tls(struct loop *loop, struct conn *conn, struct lp_tls *session)
+{
+    struct lp_pool_name name;
+    struct conn_tls *tls = lp_pool_get(&loop->secures, &name);
+
+    LP_ASSERT(tls != NULL && conn->state == CONN_OPEN && conn->io->sending.size == 0);
+    tls->session = session;
+    tls->slot = name.slot;
+    tls->cipher = tls->plain = tls->control = no_piece;
+    if (conn->io->in.size > 0)
+        tls->cipher = conn_take(loop, conn, conn->io->in.size);
+    tls->io.in = tls->io.sending = tls->io.next = no_piece;
+    conn->io = &tls->io;
+    conn->flags |= CONN_TLS;
+    conn->state = CONN_HANDSHAKE;
+    conn_wait_turn(loop, conn);
+}
+
+struct lp_tls *conn_tls_session(const struct conn *conn)
+{
+    return (conn->flags & CONN_TLS) != 0 ? conn_tls_of(conn)->session : NULL;
+}
+
+const char *conn_tls_error(const struct conn *conn)
+{
+    return (conn->flags & CONN_TLS) != 0 ? lp_tls_error(conn_tls_of(conn)->session) : "no TLS";
+}
+
+/* An alert is worth one attempt. */
+static void send_at_once(struct conn *conn, const char *data, size_t size)
+{
+    if (size > 0 && conn->io->sending.size == 0) {
+        ssize_t ignored = send(conn->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)ignored;
+    }
+}
+
+static int open_records(struct loop *loop, struct conn *conn);
+
+static void establish(struct loop *loop, struct conn *conn)
+{
+    conn->state = CONN_OPEN;
+    int error = open_records(loop, conn); /* what came right behind the handshake */
+    loop->ops[conn->space]->on_connect(loop, conn, error == EAGAIN ? 0 : error);
+}
+
+/* Its flight leaves in one piece. */
+static void send_flight(struct loop *loop, struct conn *conn, struct piece flight)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    if (flight.size == 0) {
+        piece_drop(loop, &flight);
+    } else if (tls->io.sending.size > 0) {
+        tls->control = flight;
+    } else {
+        tls->io.sending = flight;
+        conn_submit_send(loop, conn);
+    }
+}
+
+static void follow(struct loop *loop, struct conn *conn, enum lp_tls_result result,
+                   struct piece flight)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    if (tls->cipher.size == 0)
+        piece_drop(loop, &tls->cipher);
+    if (result == LP_TLS_FAILED || result == LP_TLS_CLOSED) {
+        send_at_once(conn, flight.data, flight.size);
+        piece_drop(loop, &flight);
+        loop->ops[conn->space]->on_connect(loop, conn, EPROTO);
+        return;
+    }
+    send_flight(loop, conn, flight);
+    tls->has_more_to_say = result == LP_TLS_FULL; /* when this has left: secure_send_more() */
+    if (result == LP_TLS_DATA)
+        establish(loop, conn);
+    else if (result == LP_TLS_MORE && (conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0)
+        conn_arm_recv(loop, conn, 0);
+}
+
+static void begin_wire(struct lp_tls_wire *wire, const struct conn_tls *tls,
+                       const struct piece *flight)
+{
+    *wire = (struct lp_tls_wire){.in = {tls->cipher.data, tls->cipher.size},
+                                 .out = place_of(flight),
+                                 .out_room = room_of(flight)};
+}
+
+static void end_wire(const struct lp_tls_wire *wire, struct conn_tls *tls, struct piece *flight)
+{
+    tls->cipher.data = wire->in.data;
+    tls->cipher.size = (uint32_t)wire->in.size;
+    flight->size = (uint32_t)wire->out_size;
+}
+
+static bool give_away(struct loop *loop, struct conn *conn, struct piece flight)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+    struct crypto_job *job;
+
+    if (loop->crypto == NULL || loop->handshakes.count < SLOW_WAITING_MAX)
+        return false;
+    job = lp_try_alloc(sizeof(*job));
+    if (job == NULL)
+        return false;
+    *job = (struct crypto_job){
+        .box = &loop->crypto_box, .name = conn_name(conn), .session = tls->session};
+    begin_wire(&job->wire, tls, &flight);
+    job->wire_buffer = flight.buffer;
+    tls->is_away = true;
+    conn->ops_inflight++;
+    if (crypto_submit(loop->crypto, job))
+        return true;
+    conn->ops_inflight--;
+    tls->is_away = false;
+    lp_free(job);
+    return false;
+}
+
+/* Gives how many turns it took. */
+static uint32_t step(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+    bool is_slow = lp_tls_is_slow(tls->session);
+    struct piece flight = take_buffer(loop, URING_SMALL);
+    struct lp_tls_wire wire;
+
+    if (flight.buffer == URING_NO_BUFFER) {
+        loop->ops[conn->space]->on_connect(loop, conn, ENOBUFS);
+        return 1;
+    }
+    if (is_slow && give_away(loop, conn, flight))
+        return 0;
+    begin_wire(&wire, tls, &flight);
+    enum lp_tls_result result = lp_tls_handshake(tls->session, &wire);
+    end_wire(&wire, tls, &flight);
+    follow(loop, conn, result, flight);
+    return is_slow ? SLOW_HANDSHAKE_TURNS : 1;
+}
+
+static void take_back(struct loop *loop, struct crypto_job *job)
+{
+    struct conn *conn = lp_pool_find(&loop->spaces[job->name.space], job->name.at);
+    LP_ASSERT(conn != NULL && conn_tls_of(conn)->is_away);
+    struct conn_tls *tls = conn_tls_of(conn);
+    struct piece flight = {.data = job->wire.out, .buffer = job->wire_buffer};
+
+    tls->is_away = false;
+    conn->ops_inflight--;
+    end_wire(&job->wire, tls, &flight);
+    if (conn->state == CONN_HANDSHAKE)
+        follow(loop, conn, job->result, flight);
+    else
+        piece_drop(loop, &flight);
+    conn_release_when_idle(loop, conn);
+    lp_free(job);
+}
+
+void secure_turn(struct loop *loop)
+{
+    struct crypto_job *job = crypto_collect(&loop->crypto_box);
+    uint32_t turns_left = LP_HANDSHAKES_PER_TURN;
+
+    while (job != NULL) {
+        struct crypto_job *next = job->next;
+        take_back(loop, job);
+        job = next;
+    }
+    while (turns_left > 0 && loop->handshakes.count > 0) {
+        struct conn *conn = loop_queue_pop(loop, &loop->handshakes);
+        if (conn == NULL)
+            continue;
+        conn->flags &= (uint16_t)~CONN_WAITS_TURN;
+        uint32_t turns = 1;
+        if (conn->state == CONN_HANDSHAKE)
+            turns = step(loop, conn);
+        else if (conn->state == CONN_OPEN)
+            loop->ops[conn->space]->on_turn(loop, conn);
+        turns_left -= turns < turns_left ? turns : turns_left;
+    }
+}
+
+/* --- opening --- */
+
+/* The protocol's own answers wait behind what is being sent: records leave in the order in which
+ * they were sealed. A peer that makes us say more than this without reading it is no peer. */
+static bool say(struct loop *loop, struct conn *conn, const char *data, size_t size)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    if (size == 0 || tls->has_said_goodbye)
+        return true;
+    if (tls->control.size == 0)
+        tls->control = take_buffer(loop, URING_TINY);
+    if (tls->control.buffer == URING_NO_BUFFER || room_of(&tls->control) - tls->control.size < size)
+        return false;
+    memcpy(place_of(&tls->control) + tls->control.size, data, size);
+    tls->control.size += (uint32_t)size;
+    if (tls->io.sending.size == 0)
+        secure_send_more(loop, conn);
+    return true;
+}
+
+/* A record that began in an earlier buffer comes out larger than what is left of it in this one. */
+static enum lp_tls_result open_carried(struct loop *loop, struct conn *conn,
+                                       struct lp_tls_wire *wire, int *error)
+{
+    struct piece piece = take_buffer(loop, URING_SMALL);
+    size_t size;
+
+    if (piece.buffer == URING_NO_BUFFER) {
+        *error = ENOBUFS;
+        return LP_TLS_FAILED;
+    }
+    piece.data += LP_HEADROOM_BYTES;
+    enum lp_tls_result result =
+        lp_tls_open(conn_tls_of(conn)->session, wire, place_of(&piece), &size);
+    piece.size = (uint32_t)size;
+    if (size == 0)
+        piece_drop(loop, &piece);
+    else if (!conn_deliver(loop, conn, piece))
+        *error = ENOMEM;
+    return result;
+}
+
+/* All records of cipher; their plaintext takes the place they came in. */
+static int open_records(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+    struct piece cipher = tls->cipher;
+    char control[LP_TLS_CONTROL_BYTES];
+    struct lp_tls_wire wire = {
+        .in = {cipher.data, cipher.size}, .out = control, .out_room = sizeof(control)};
+    enum lp_tls_result result = LP_TLS_DATA;
+    int error = 0;
+
+    if (cipher.size == 0)
+        return EAGAIN;
+    tls->cipher = no_piece;
+    char *begin = uring_buffer_base(loop->uring, cipher.buffer) + LP_HEADROOM_BYTES, *end = begin;
+    LP_ASSERT(begin <= cipher.data);
+    if (lp_tls_carried(tls->session) > 0)
+        result = open_carried(loop, conn, &wire, &error);
+    while (result == LP_TLS_DATA && error == 0) {
+        size_t size;
+        result = lp_tls_open(tls->session, &wire, end, &size);
+        end += size;
+    }
+    if (end > begin)
+        error =
+            conn_deliver(loop, conn, (struct piece){begin, (uint32_t)(end - begin), cipher.buffer})
+                ? error
+                : ENOMEM;
+    else
+        piece_drop(loop, &cipher);
+    if (result == LP_TLS_CLOSED)
+        conn->flags |= CONN_EOF;
+    if (result == LP_TLS_FAILED && error == 0) {
+        send_at_once(conn, control, wire.out_size);
+        return EPROTO;
+    }
+    if (!say(loop, conn, control, wire.out_size))
+        return ENOBUFS;
+    if (error == 0 && end == begin && conn->io->in.size == 0 && !conn_is_eof(conn))
+        return EAGAIN;
+    return error;
+}
+
+int secure_receive(struct loop *loop, struct conn *conn, struct piece piece)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    LP_ASSERT(tls->cipher.size == 0);
+    tls->cipher = piece;
+    if (conn->state == CONN_HANDSHAKE) {
+        conn_wait_turn(loop, conn);
+        return EAGAIN;
+    }
+    int error = open_records(loop, conn);
+    /* The owner asked for bytes and still waits for them. */
+    if (error == EAGAIN && conn->state == CONN_OPEN &&
+        (conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0)
+        conn_arm_recv(loop, conn, conn->recv_limit);
+    return error;
+}
+
+/* --- sealing --- */
+
+/* Where the ciphertext of plain goes: in front of it in the same buffer, when nobody else looks at
+ * that and there is room for what TLS adds; else into a buffer of its own. */
+static struct piece place_ciphertext(struct loop *loop, const struct piece *plain, uint32_t added,
+                                     bool *is_in_place)
+{
+    struct uring *uring = loop->uring;
+    bool is_large_allowed = loop->large_bytes > LP_BUF_SMALL_BYTES;
+
+    *is_in_place = plain->buffer != URING_NO_BUFFER &&
+                   uring_buffer_refs(uring, plain->buffer) == 1 &&
+                   plain->data - uring_buffer_base(uring, plain->buffer) >= added;
+    if (*is_in_place)
+        return (struct piece){plain->data - added, 0, plain->buffer};
+    if (plain->size + added <= LP_HEADROOM_BYTES + LP_BUF_TINY_BYTES)
+        return take_buffer(loop, URING_TINY);
+    if (plain->size + added > LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES && is_large_allowed) {
+        uint32_t buffer = uring_buffer_take_large(uring);
+        if (buffer != URING_NO_BUFFER)
+            return (struct piece){uring_buffer_base(uring, buffer), 0, buffer};
+    }
+    return take_buffer(loop, URING_SMALL);
+}
+
+/* A session that cannot seal is over: the owner learns it from a send that fails. */
+static void seal_nothing(struct loop *loop, struct conn *conn)
+{
+    piece_drop(loop, &conn_tls_of(conn)->plain);
+    shutdown(conn->fd, SHUT_RDWR);
+    conn->io->sending = (struct piece){"", 1, URING_NO_BUFFER};
+    conn_submit_send(loop, conn);
+}
+
+static void seal(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+    struct piece *plain = &tls->plain;
+    uint32_t records = lp_tls_records(tls->session, plain->size, loop->now_ms);
+    uint32_t added = records * LP_TLS_RECORD_OVERHEAD + LP_TLS_SEAL_SLACK;
+    bool is_in_place;
+    struct piece sealed = place_ciphertext(loop, plain, added, &is_in_place);
+
+    if (sealed.buffer == URING_NO_BUFFER) {
+        seal_nothing(loop, conn);
+        return;
+    }
+    struct lp_slice rest = {plain->data, plain->size};
+    struct lp_tls_wire wire = {.out = place_of(&sealed),
+                               .out_room = is_in_place ? added + plain->size : room_of(&sealed)};
+    enum lp_tls_result result = lp_tls_seal(tls->session, &wire, &rest, loop->now_ms);
+    sealed.size = (uint32_t)wire.out_size;
+    if (result == LP_TLS_FAILED || sealed.size == 0) {
+        if (!is_in_place)
+            piece_drop(loop, &sealed);
+        seal_nothing(loop, conn);
+        return;
+    }
+    if (is_in_place && rest.size > 0)
+        uring_buffer_ref(loop->uring, plain->buffer);
+    plain->data = rest.data;
+    plain->size = (uint32_t)rest.size;
+    if (rest.size == 0 && is_in_place)
+        *plain = no_piece;
+    else if (rest.size == 0)
+        piece_drop(loop, plain);
+    conn->io->sending = sealed;
+    conn_submit_send(loop, conn);
+}
+
+void secure_send(struct loop *loop, struct conn *conn, struct piece piece)
+{
+    conn_tls_of(conn)->plain = piece;
+    seal(loop, conn);
+}
+
+bool secure_send_more(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    if (tls->control.size > 0) {
+        conn->io->sending = tls->control;
+        tls->control = no_piece;
+        conn_submit_send(loop, conn);
+        return true;
+    }
+    if (conn->state == CONN_HANDSHAKE) {
+        if (tls->has_more_to_say)
+            conn_wait_turn(loop, conn);
+        tls->has_more_to_say = false;
+        return true;
+    }
+    if (tls->plain.size == 0)
+        return false;
+    seal(loop, conn);
+    return true;
+}
+
+/* --- the end --- */
+
+static size_t write_goodbye(struct conn *conn, char out[LP_TLS_CONTROL_BYTES])
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+    struct lp_tls_wire wire = {.out = out, .out_room = LP_TLS_CONTROL_BYTES};
+
+    if (tls->has_said_goodbye || tls->is_away || !lp_tls_is_established(tls->session))
+        return 0;
+    tls->has_said_goodbye = true;
+    lp_tls_close(tls->session, &wire);
+    return wire.out_size;
+}
+
+bool secure_close(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+    char goodbye[LP_TLS_CONTROL_BYTES];
+    size_t size = write_goodbye(conn, goodbye);
+    struct piece piece = size > 0 ? take_buffer(loop, URING_TINY) : no_piece;
+
+    if (piece.buffer == URING_NO_BUFFER)
+        return false;
+    memcpy(place_of(&piece), goodbye, size);
+    piece.size = (uint32_t)size;
+    tls->io.sending = piece;
+    conn_submit_send(loop, conn);
+    return true;
+}
+
+void conn_say_goodbye(struct loop *loop, struct conn *conn)
+{
+    char goodbye[LP_TLS_CONTROL_BYTES];
+
+    (void)loop;
+    if ((conn->flags & CONN_TLS) != 0 && conn->state == CONN_OPEN && conn->io->sending.size == 0)
+        send_at_once(conn, goodbye, write_goodbye(conn, goodbye));
+}
+
+void secure_release(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    LP_ASSERT(!tls->is_away);
+    piece_drop(loop, &tls->cipher);
+    piece_drop(loop, &tls->plain);
+    piece_drop(loop, &tls->control);
+    lp_tls_destroy(tls->session);
+    lp_pool_put(&loop->secures, tls->slot);
+    conn_forget_tls(conn);
+}

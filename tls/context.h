@@ -1,0 +1,33 @@
+/* context: what sessions share, on either side. */
+#ifndef LP_TLS_CONTEXT_H
+#define LP_TLS_CONTEXT_H
+
+#include <stdatomic.h>
+
+#include "tls/ticket.h"
+#include "tls/tls.h"
+
+/* It lives until its builder and the last session have let go of it: a handshake under way uses its
+ * ticket policy and its staple, an open session its certificate. */
+struct context {
+    _Atomic uint32_t users_count;
+    WOLFSSL_CTX *library;
+    struct ticket_policy tickets;
+    uint8_t digest[LP_SHA256_BYTES]; /* client: of all that decides whom it believes */
+    struct lp_arena arena;           /* what the library borrows for as long */
+    bool is_client;
+    bool is_rsa;     /* its certificate's key */
+    bool takes_http; /* and chooses http/1.1 where ALPN lets it choose */
+};
+
+/* Gives a context that speaks these versions (LP_TLS_1_2, LP_TLS_1_3) and only AEAD suites; NULL
+ * when memory is out. */
+struct context *context_create(bool is_client, uint32_t versions);
+struct context *context_use(struct context *context);
+void context_drop(struct context *context);
+
+/* Trusts the certificates of a PEM file; gives their digest. False with a sentence. */
+bool context_trust(struct context *context, const char *path, uint8_t digest[LP_SHA256_BYTES],
+                   struct lp_err *err) LP_MUST_USE;
+
+#endif
