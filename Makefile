@@ -171,7 +171,7 @@ bench-report: | report-packages
 	format test-packages wolfcrypt-packages
 
 TEST_PACKAGES := libcmocka-dev ip=iproute2 clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
-	node=nodejs npm=npm openssl
+	node=nodejs npm=npm openssl curl chromium certutil=libnss3-tools
 NODE_MODULES  := tests/e2e/node_modules/.package-lock.json
 E2E           := $(wildcard tests/e2e/*.test.js)
 E2E_TSAN      := $(wildcard tests/e2e/*.tsan.js)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/random.h>
 #include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/hmac.h>
@@ -55,8 +56,7 @@ void lp_hmac_sha256(uint8_t out[LP_SHA256_BYTES], struct lp_slice key, struct lp
     wc_HmacFree(&hmac);
 }
 
-/* wolfSSL's random source (CUSTOM_RAND_GENERATE_BLOCK); its own header declares it. */
-int lp_rand_block(unsigned char *out, unsigned int size)
+static int ask_kernel(unsigned char *out, unsigned int size)
 {
     while (size > 0) {
         ssize_t got = getrandom(out, size, 0);
@@ -68,6 +68,27 @@ int lp_rand_block(unsigned char *out, unsigned int size)
             size -= (unsigned int)got;
         }
     }
+    return 0;
+}
+
+/* wolfSSL's random source (CUSTOM_RAND_GENERATE_BLOCK); its own header declares it. A TLS handshake
+ * asks for a few dozen bytes five times: they come from a block of the kernel's, each
+ * given once and wiped at once. */
+int lp_rand_block(unsigned char *out, unsigned int size)
+{
+    static _Thread_local unsigned char random_block[512];
+    static _Thread_local unsigned random_left;
+
+    if (size > sizeof(random_block) / 4)
+        return ask_kernel(out, size);
+    if (random_left < size) {
+        if (ask_kernel(random_block, sizeof(random_block)) != 0)
+            return -1;
+        random_left = sizeof(random_block);
+    }
+    random_left -= size;
+    memcpy(out, random_block + random_left, size);
+    explicit_bzero(random_block + random_left, size);
     return 0;
 }
 

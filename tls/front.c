@@ -60,6 +60,7 @@ static bool complain_about(struct lp_config_report *report, const struct lp_conf
 struct shared_parts {
     struct lp_slice secret; /* of tickets; "" for the process's own */
     uint8_t client_ca[LP_SHA256_BYTES];
+    bool has_bad_ca; /* and that has been said */
 };
 
 static bool read_secret(struct shared_parts *out, const struct lp_config *config,
@@ -88,8 +89,12 @@ static bool demand_client_certificates(struct context *context, const struct lp_
 {
     struct lp_err err;
 
-    if (!context_trust(context, tls->client_ca.path.data, parts->client_ca, &err))
+    if (parts->has_bad_ca)
+        return false;
+    if (!context_trust(context, tls->client_ca.path.data, parts->client_ca, &err)) {
+        parts->has_bad_ca = true;
         return complain_about(report, config, &tls->client_ca, &err);
+    }
     wolfSSL_CTX_set_verify(context->library,
                            WOLFSSL_VERIFY_PEER | WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                            session_verify_client);
@@ -144,8 +149,8 @@ static struct context *build_context(struct certificate *certificate,
         ok = complain_about(report, config, &named->cert, &err);
     if (ok)
         certificate_forget_key(certificate);
-    if (ok && tls->client_ca.path.size > 0)
-        ok = demand_client_certificates(context, config, tls, parts, report);
+    if (tls->client_ca.path.size > 0)
+        ok = demand_client_certificates(context, config, tls, parts, report) && ok;
     if (!ok) {
         context_drop(context);
         return NULL;

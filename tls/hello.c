@@ -335,3 +335,21 @@ enum lp_hello_outcome lp_hello_parse(struct lp_hello *out, struct lp_slice bytes
     LP_ASSERT(take(&message, HANDSHAKE_HEAD_BYTES, &head));
     return read_hello(out, message) ? LP_HELLO_DONE : LP_HELLO_BAD;
 }
+
+size_t lp_hello_join(char *bytes, size_t size)
+{
+    struct walk walk = {.bytes = (const uint8_t *)bytes, .size = size};
+    uint8_t joined[LP_TLS_HELLO_BYTES_MAX];
+
+    if (walk_records(&walk) != LP_HELLO_DONE)
+        return size;
+    size_t message_size = join(joined, &walk);
+    size_t saved = walk.at - (RECORD_HEAD_BYTES + message_size);
+    if (saved == 0)
+        return size;
+    bytes[3] = (char)(message_size >> 8);
+    bytes[4] = (char)message_size;
+    memcpy(bytes + RECORD_HEAD_BYTES, joined, message_size);
+    memmove(bytes + walk.at - saved, bytes + walk.at, size - walk.at);
+    return size - saved;
+}

@@ -220,11 +220,56 @@ static const char *error_text(const struct lp_tls *tls, int error)
     }
 }
 
+/* Of the library's own, in its internal header: one alert. */
+extern int SendAlert(WOLFSSL *library, int severity, int type);
+
+/* RFC 8446, 6.2. */
+static int alert_for(int error)
+{
+    switch (error) {
+    case VERSION_ERROR:
+        return wolfssl_alert_protocol_version;
+    case UNKNOWN_RECORD_TYPE:
+    case OUT_OF_ORDER_E:
+    case SANITY_MSG_E:
+    case EMPTY_RECORD_LIMIT_E:
+        return unexpected_message;
+    case LENGTH_ERROR:
+        return record_overflow;
+    case VERIFY_MAC_ERROR:
+    case DECRYPT_ERROR:
+    case AES_GCM_AUTH_E:
+    case MAC_CMP_FAILED_E:
+        return bad_record_mac;
+    case MATCH_SUITE_ERROR:
+    case NO_PEER_CERT:
+        return handshake_failure;
+    default:
+        return decode_error;
+    }
+}
+
+/* The library ends some handshakes and sessions without a word. */
+static void tell_why(struct lp_tls *tls, struct lp_tls_wire *wire, int error)
+{
+    WOLFSSL_ALERT_HISTORY history;
+    bool peer_knows = error == FATAL_ERROR || error == ZERO_RETURN ||
+                      error == WOLFSSL_ERROR_ZERO_RETURN || error == SOCKET_ERROR_E;
+
+    if (peer_knows || wolfSSL_get_alert_history(tls->library, &history) != WOLFSSL_SUCCESS ||
+        history.last_tx.level == alert_fatal)
+        return;
+    tls->wire = wire;
+    (void)SendAlert(tls->library, alert_fatal, alert_for(error));
+    tls->wire = NULL;
+}
+
 /* What the verification of a name found is the better answer. */
-static enum lp_tls_result fail(struct lp_tls *tls, int error)
+static enum lp_tls_result fail(struct lp_tls *tls, struct lp_tls_wire *wire, int error)
 {
     if (tls->error == NULL)
         tls->error = error_text(tls, error);
+    tell_why(tls, wire, error);
     return LP_TLS_FAILED;
 }
 
@@ -277,7 +322,12 @@ enum lp_tls_result lp_tls_handshake(struct lp_tls *tls, struct lp_tls_wire *wire
         return LP_TLS_MORE;
     if (error == WOLFSSL_ERROR_WANT_WRITE)
         return LP_TLS_FULL;
-    return fail(tls, error);
+    return fail(tls, wire, error);
+}
+
+bool lp_tls_flight_can_wait(const struct lp_tls *tls)
+{
+    return !tls->context->is_client && wolfSSL_version(tls->library) == TLS1_3_VERSION;
 }
 
 bool lp_tls_is_established(const struct lp_tls *tls)
@@ -318,7 +368,7 @@ enum lp_tls_result lp_tls_open(struct lp_tls *tls, struct lp_tls_wire *wire, cha
     /* The peer asks for answers faster than it reads them. */
     if (error == WOLFSSL_ERROR_WANT_WRITE)
         tls->error = "the peer does not read";
-    return fail(tls, error);
+    return fail(tls, wire, error);
 }
 
 static uint32_t small_records(const struct lp_tls *tls, uint64_t now_ms)
@@ -354,7 +404,7 @@ enum lp_tls_result lp_tls_seal(struct lp_tls *tls, struct lp_tls_wire *wire, str
         }
         int result = wolfSSL_write(tls->library, plain->data, (int)size);
         if (result != (int)size) {
-            outcome = fail(tls, wolfSSL_get_error(tls->library, result));
+            outcome = fail(tls, wire, wolfSSL_get_error(tls->library, result));
             break;
         }
         tls->small_left -= tls->small_left > 0;

@@ -35,6 +35,11 @@ struct lp_hello {
  * connection means another call with all of them. *out is whole after LP_HELLO_DONE only. */
 enum lp_hello_outcome lp_hello_parse(struct lp_hello *out, struct lp_slice bytes);
 
+/* Puts a whole ClientHello that came in several records into one, in place, because the library
+ * cannot read one whose head is cut (RFC 8446, 5.1 allows that; the transcript does not see
+ * records). What stands behind it moves up. Gives the new size. */
+size_t lp_hello_join(char *bytes, size_t size);
+
 /* ---- contexts ---- */
 
 /* What the clients of one listener meet: a certificate chosen by name, versions, client CA,
@@ -89,6 +94,9 @@ struct lp_tls_wire {
     size_t out_size, out_room;
 };
 
+/* After a step that gave LP_TLS_DATA: is what it wrote something that the peer does not wait for
+ * (the tickets of TLS 1.3)? */
+bool lp_tls_flight_can_wait(const struct lp_tls *tls);
 /* One step of the handshake. At LP_TLS_DATA it is done; what is left of in belongs to
  * lp_tls_open(). out needs LP_TLS_FLIGHT_BYTES of room, else LP_TLS_FULL may come several times. */
 #define LP_TLS_FLIGHT_BYTES 16384u

@@ -68,6 +68,16 @@ static void put_traffic_when_idle(struct loop *loop, struct conn *conn)
     clear_traffic(conn);
 }
 
+void conn_move_traffic(struct loop *loop, struct conn *conn, struct conn_traffic *to)
+{
+    struct conn_traffic *from = conn->io;
+
+    *to = *from;
+    if (from != &no_traffic)
+        lp_pool_put(&loop->traffic, from->slot);
+    conn->io = to;
+}
+
 void conn_forget_tls(struct conn *conn)
 {
     clear_traffic(conn);

@@ -55,6 +55,7 @@ enum {
     CONN_TLS = 1u << 10,         /* conn->io is the begin of a struct conn_tls       */
     CONN_TRUNCATED = 1u << 11,   /* at EOF: the peer did not say close_notify        */
     CONN_WAITS_TURN = 1u << 12,  /* in loop->handshakes                              */
+    CONN_LAST = 1u << 13,        /* behind the pieces given nothing follows          */
 };
 
 /* What only a connection has on which bytes are under way. */
@@ -104,6 +105,11 @@ static inline bool conn_is_eof(const struct conn *conn)
 {
     return (conn->flags & CONN_EOF) != 0;
 }
+/* At EOF: it came without close_notify, so what came before may not be all. */
+static inline bool conn_is_truncated(const struct conn *conn)
+{
+    return (conn->flags & CONN_TRUNCATED) != 0;
+}
 static inline bool conn_can_send(const struct conn *conn)
 {
     return conn->io->next.size == 0 && conn->state == CONN_OPEN;
@@ -115,6 +121,11 @@ static inline bool conn_has_sent_all(const struct conn *conn)
 
 /* Takes the piece; only when conn_can_send(). Size 0 is allowed and does nothing. */
 void conn_send(struct loop *loop, struct conn *conn, struct piece piece);
+/* The piece sent next is the last one: TLS says so in the same send. */
+static inline void conn_next_is_last(struct conn *conn)
+{
+    conn->flags |= CONN_LAST;
+}
 /* Half-close: FIN (under TLS close_notify and FIN) behind the last piece. */
 void conn_shut(struct loop *loop, struct conn *conn);
 

@@ -29,6 +29,8 @@ bool loop_init(struct loop *loop, const struct uring_settings *settings, struct 
     loop->large_bytes = LP_BUF_LARGE_BYTES;
     lp_pool_init(&loop->traffic, sizeof(struct conn_traffic));
     lp_pool_init(&loop->secures, sizeof(struct conn_tls));
+    loop->held_timer.fire = secure_send_held;
+    lp_timer_init(&loop->held_timer.timer);
     return uring_create(&loop->uring, settings, err);
 }
 
@@ -42,6 +44,7 @@ void loop_deinit(struct loop *loop)
     lp_free(loop->starved.names);
     lp_free(loop->ended.names);
     lp_free(loop->handshakes.names);
+    lp_free(loop->held.names);
 }
 
 /* --- queues of connections --- */

@@ -60,6 +60,9 @@ struct loop {
     struct loop_queue starved;    /* whose receive found no buffer: first come, first served */
     struct loop_queue ended;      /* to release after this batch */
     struct loop_queue handshakes; /* who waits for a turn to shake hands */
+    uint32_t turns_left;          /* of this turn of the loop */
+    struct loop_queue held;       /* whose last flight of a handshake waits for company */
+    struct loop_timer held_timer;
     struct crypto *crypto;        /* the owner's: takes slow handshakes off this thread, or NULL */
     struct crypto_box crypto_box; /* those that are back */
     bool is_stopping;

@@ -12,6 +12,9 @@
 /* So many slow ones in a row a worker does by itself. */
 #define SLOW_WAITING_MAX 2u
 
+/* A ticket waits so long for bytes that take it along. */
+#define HOLD_MS 20u
+
 static const struct piece no_piece = {.buffer = URING_NO_BUFFER};
 
 static struct piece take_buffer(struct loop *loop, enum uring_group group)
@@ -64,24 +67,6 @@ void conn_wait_turn(struct loop *loop, struct conn *conn)
 
 /* --- handshake --- */
 
-void conn_begin_tls(struct loop *loop, struct conn *conn, struct lp_tls *session)
-{
-    struct lp_pool_name name;
-    struct conn_tls *tls = lp_pool_get(&loop->secures, &name);
-
-    LP_ASSERT(tls != NULL && conn->state == CONN_OPEN && conn->io->sending.size == 0);
-    tls->session = session;
-    tls->slot = name.slot;
-    tls->cipher = tls->plain = tls->control = no_piece;
-    if (conn->io->in.size > 0)
-        tls->cipher = conn_take(loop, conn, conn->io->in.size);
-    tls->io.in = tls->io.sending = tls->io.next = no_piece;
-    conn->io = &tls->io;
-    conn->flags |= CONN_TLS;
-    conn->state = CONN_HANDSHAKE;
-    conn_wait_turn(loop, conn);
-}
-
 struct lp_tls *conn_tls_session(const struct conn *conn)
 {
     return (conn->flags & CONN_TLS) != 0 ? conn_tls_of(conn)->session : NULL;
@@ -92,37 +77,56 @@ const char *conn_tls_error(const struct conn *conn)
     return (conn->flags & CONN_TLS) != 0 ? lp_tls_error(conn_tls_of(conn)->session) : "no TLS";
 }
 
-/* An alert is worth one attempt. */
+/* An alert is worth one attempt, behind what was sealed before it. */
 static void send_at_once(struct conn *conn, const char *data, size_t size)
 {
-    if (size > 0 && conn->io->sending.size == 0) {
-        ssize_t ignored = send(conn->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)ignored;
-    }
+    const struct piece *control = &conn_tls_of(conn)->control;
+
+    if (size == 0 || conn->io->sending.size > 0)
+        return;
+    if (control->size > 0 &&
+        send(conn->fd, control->data, control->size, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) < 0)
+        return;
+    ssize_t ignored = send(conn->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)ignored;
 }
 
 static int open_records(struct loop *loop, struct conn *conn);
 
-static void establish(struct loop *loop, struct conn *conn)
+/* Tickets that nothing has taken along go by themselves. */
+void secure_send_held(struct loop *loop, struct loop_timer *timer)
 {
-    conn->state = CONN_OPEN;
-    int error = open_records(loop, conn); /* what came right behind the handshake */
-    loop->ops[conn->space]->on_connect(loop, conn, error == EAGAIN ? 0 : error);
+    (void)timer;
+    while (loop->held.count > 0) {
+        struct conn *conn = loop_queue_pop(loop, &loop->held);
+        if (conn != NULL && (conn->flags & CONN_TLS) != 0 && conn->state == CONN_OPEN &&
+            conn->io->sending.size == 0)
+            secure_send_more(loop, conn);
+    }
 }
 
-/* Its flight leaves in one piece. */
-static void send_flight(struct loop *loop, struct conn *conn, struct piece flight)
+static void hold_flight(struct loop *loop, struct conn *conn)
+{
+    if (loop->held.count == 0)
+        loop_timer_set(loop, &loop->held_timer, loop->now_ms + HOLD_MS);
+    loop_queue_push(&loop->held, conn_name(conn));
+}
+
+/* What the last step wrote goes out with the first bytes of the owner's, if it has some now (a
+ * request to a server), or soon (an answer) and the peer does not wait for it. */
+static void establish(struct loop *loop, struct conn *conn)
 {
     struct conn_tls *tls = conn_tls_of(conn);
 
-    if (flight.size == 0) {
-        piece_drop(loop, &flight);
-    } else if (tls->io.sending.size > 0) {
-        tls->control = flight;
-    } else {
-        tls->io.sending = flight;
-        conn_submit_send(loop, conn);
-    }
+    conn->state = CONN_OPEN;
+    int error = open_records(loop, conn); /* what came right behind the handshake */
+    loop->ops[conn->space]->on_connect(loop, conn, error == EAGAIN ? 0 : error);
+    if (conn->state != CONN_OPEN || tls->control.size == 0 || tls->io.sending.size > 0)
+        return;
+    if (lp_tls_flight_can_wait(tls->session))
+        hold_flight(loop, conn);
+    else
+        secure_send_more(loop, conn);
 }
 
 static void follow(struct loop *loop, struct conn *conn, enum lp_tls_result result,
@@ -138,11 +142,18 @@ static void follow(struct loop *loop, struct conn *conn, enum lp_tls_result resu
         loop->ops[conn->space]->on_connect(loop, conn, EPROTO);
         return;
     }
-    send_flight(loop, conn, flight);
+    LP_ASSERT(tls->control.size == 0);
+    if (flight.size == 0)
+        piece_drop(loop, &flight);
+    tls->control = flight;
     tls->has_more_to_say = result == LP_TLS_FULL; /* when this has left: secure_send_more() */
-    if (result == LP_TLS_DATA)
+    if (result == LP_TLS_DATA) {
         establish(loop, conn);
-    else if (result == LP_TLS_MORE && (conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0)
+        return;
+    }
+    if (tls->io.sending.size == 0)
+        secure_send_more(loop, conn);
+    if (result == LP_TLS_MORE && (conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) == 0)
         conn_arm_recv(loop, conn, 0);
 }
 
@@ -185,8 +196,12 @@ static bool give_away(struct loop *loop, struct conn *conn, struct piece flight)
     return false;
 }
 
-/* Gives how many turns it took. */
-static uint32_t step(struct loop *loop, struct conn *conn)
+static void take_turns(struct loop *loop, uint32_t count)
+{
+    loop->turns_left -= count < loop->turns_left ? count : loop->turns_left;
+}
+
+static void step(struct loop *loop, struct conn *conn)
 {
     struct conn_tls *tls = conn_tls_of(conn);
     bool is_slow = lp_tls_is_slow(tls->session);
@@ -195,15 +210,32 @@ static uint32_t step(struct loop *loop, struct conn *conn)
 
     if (flight.buffer == URING_NO_BUFFER) {
         loop->ops[conn->space]->on_connect(loop, conn, ENOBUFS);
-        return 1;
+        return;
     }
     if (is_slow && give_away(loop, conn, flight))
-        return 0;
+        return;
     begin_wire(&wire, tls, &flight);
     enum lp_tls_result result = lp_tls_handshake(tls->session, &wire);
     end_wire(&wire, tls, &flight);
     follow(loop, conn, result, flight);
-    return is_slow ? SLOW_HANDSHAKE_TURNS : 1;
+    take_turns(loop, is_slow ? SLOW_HANDSHAKE_TURNS : 1);
+}
+
+void conn_begin_tls(struct loop *loop, struct conn *conn, struct lp_tls *session)
+{
+    struct lp_pool_name name;
+    struct conn_tls *tls = lp_pool_get(&loop->secures, &name);
+
+    LP_ASSERT(tls != NULL && conn->state == CONN_OPEN && conn->io->next.size == 0);
+    tls->session = session;
+    tls->slot = name.slot;
+    tls->cipher = tls->plain = tls->control = no_piece;
+    if (conn->io->in.size > 0)
+        tls->cipher = conn_take(loop, conn, conn->io->in.size);
+    conn_move_traffic(loop, conn, &tls->io); /* a PROXY header may be under way */
+    conn->flags |= CONN_TLS;
+    conn->state = CONN_HANDSHAKE;
+    step(loop, conn);
 }
 
 static void take_back(struct loop *loop, struct crypto_job *job)
@@ -227,24 +259,22 @@ static void take_back(struct loop *loop, struct crypto_job *job)
 void secure_turn(struct loop *loop)
 {
     struct crypto_job *job = crypto_collect(&loop->crypto_box);
-    uint32_t turns_left = LP_HANDSHAKES_PER_TURN;
 
     while (job != NULL) {
         struct crypto_job *next = job->next;
         take_back(loop, job);
         job = next;
     }
-    while (turns_left > 0 && loop->handshakes.count > 0) {
+    loop->turns_left = LP_HANDSHAKES_PER_TURN;
+    while (loop->turns_left > 0 && loop->handshakes.count > 0) {
         struct conn *conn = loop_queue_pop(loop, &loop->handshakes);
         if (conn == NULL)
             continue;
         conn->flags &= (uint16_t)~CONN_WAITS_TURN;
-        uint32_t turns = 1;
         if (conn->state == CONN_HANDSHAKE)
-            turns = step(loop, conn);
+            step(loop, conn);
         else if (conn->state == CONN_OPEN)
             loop->ops[conn->space]->on_turn(loop, conn);
-        turns_left -= turns < turns_left ? turns : turns_left;
     }
 }
 
@@ -354,14 +384,22 @@ int secure_receive(struct loop *loop, struct conn *conn, struct piece piece)
 
 /* --- sealing --- */
 
-/* Where the ciphertext of plain goes: in front of it in the same buffer, when nobody else looks at
- * that and there is room for what TLS adds; else into a buffer of its own. */
-static struct piece place_ciphertext(struct loop *loop, const struct piece *plain, uint32_t added,
+/* Where the ciphertext of what is to be sent goes: behind what the protocol itself has to say; in
+ * front of the plaintext in the same buffer, when nobody else looks at that and there is room for
+ * what TLS adds; else into a buffer of its own. */
+static struct piece place_ciphertext(struct loop *loop, struct conn_tls *tls, uint32_t added,
                                      bool *is_in_place)
 {
     struct uring *uring = loop->uring;
+    const struct piece *plain = &tls->plain;
     bool is_large_allowed = loop->large_bytes > LP_BUF_SMALL_BYTES;
 
+    if (tls->control.size > 0) {
+        struct piece behind = tls->control;
+        tls->control = no_piece;
+        *is_in_place = false;
+        return behind;
+    }
     *is_in_place = plain->buffer != URING_NO_BUFFER &&
                    uring_buffer_refs(uring, plain->buffer) == 1 &&
                    plain->data - uring_buffer_base(uring, plain->buffer) >= added;
@@ -375,6 +413,14 @@ static struct piece place_ciphertext(struct loop *loop, const struct piece *plai
             return (struct piece){uring_buffer_base(uring, buffer), 0, buffer};
     }
     return take_buffer(loop, URING_SMALL);
+}
+
+static void say_goodbye(struct conn_tls *tls, struct lp_tls_wire *wire)
+{
+    if (tls->has_said_goodbye)
+        return;
+    tls->has_said_goodbye = true;
+    lp_tls_close(tls->session, wire);
 }
 
 /* A session that cannot seal is over: the owner learns it from a send that fails. */
@@ -393,7 +439,7 @@ static void seal(struct loop *loop, struct conn *conn)
     uint32_t records = lp_tls_records(tls->session, plain->size, loop->now_ms);
     uint32_t added = records * LP_TLS_RECORD_OVERHEAD + LP_TLS_SEAL_SLACK;
     bool is_in_place;
-    struct piece sealed = place_ciphertext(loop, plain, added, &is_in_place);
+    struct piece sealed = place_ciphertext(loop, tls, added, &is_in_place);
 
     if (sealed.buffer == URING_NO_BUFFER) {
         seal_nothing(loop, conn);
@@ -401,8 +447,11 @@ static void seal(struct loop *loop, struct conn *conn)
     }
     struct lp_slice rest = {plain->data, plain->size};
     struct lp_tls_wire wire = {.out = place_of(&sealed),
+                               .out_size = sealed.size,
                                .out_room = is_in_place ? added + plain->size : room_of(&sealed)};
     enum lp_tls_result result = lp_tls_seal(tls->session, &wire, &rest, loop->now_ms);
+    if (result == LP_TLS_DATA && (conn->flags & CONN_LAST) != 0 && tls->io.next.size == 0)
+        say_goodbye(tls, &wire);
     sealed.size = (uint32_t)wire.out_size;
     if (result == LP_TLS_FAILED || sealed.size == 0) {
         if (!is_in_place)
@@ -422,10 +471,21 @@ static void seal(struct loop *loop, struct conn *conn)
     conn_submit_send(loop, conn);
 }
 
+static bool fits_behind_control(const struct conn_tls *tls, uint32_t size)
+{
+    return room_of(&tls->control) - tls->control.size >=
+           size + LP_TLS_RECORD_OVERHEAD * (size / 1024 + 1) + LP_TLS_SEAL_SLACK;
+}
+
 void secure_send(struct loop *loop, struct conn *conn, struct piece piece)
 {
-    conn_tls_of(conn)->plain = piece;
-    seal(loop, conn);
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    tls->plain = piece;
+    if (tls->control.size > 0 && !fits_behind_control(tls, piece.size))
+        secure_send_more(loop, conn); /* the piece follows */
+    else
+        seal(loop, conn);
 }
 
 bool secure_send_more(struct loop *loop, struct conn *conn)
@@ -452,41 +512,41 @@ bool secure_send_more(struct loop *loop, struct conn *conn)
 
 /* --- the end --- */
 
-static size_t write_goodbye(struct conn *conn, char out[LP_TLS_CONTROL_BYTES])
+/* Into control, behind what waits there. False: there is nothing to send. */
+static bool write_goodbye(struct loop *loop, struct conn_tls *tls)
 {
-    struct conn_tls *tls = conn_tls_of(conn);
-    struct lp_tls_wire wire = {.out = out, .out_room = LP_TLS_CONTROL_BYTES};
-
-    if (tls->has_said_goodbye || tls->is_away || !lp_tls_is_established(tls->session))
-        return 0;
-    tls->has_said_goodbye = true;
-    lp_tls_close(tls->session, &wire);
-    return wire.out_size;
+    if (tls->is_away || !lp_tls_is_established(tls->session))
+        return false;
+    if (tls->control.size == 0)
+        tls->control = take_buffer(loop, URING_TINY);
+    if (tls->control.buffer == URING_NO_BUFFER)
+        return false;
+    struct lp_tls_wire wire = {.out = place_of(&tls->control),
+                               .out_size = tls->control.size,
+                               .out_room = room_of(&tls->control)};
+    say_goodbye(tls, &wire);
+    tls->control.size = (uint32_t)wire.out_size;
+    if (tls->control.size == 0)
+        piece_drop(loop, &tls->control);
+    return tls->control.size > 0;
 }
 
 bool secure_close(struct loop *loop, struct conn *conn)
 {
-    struct conn_tls *tls = conn_tls_of(conn);
-    char goodbye[LP_TLS_CONTROL_BYTES];
-    size_t size = write_goodbye(conn, goodbye);
-    struct piece piece = size > 0 ? take_buffer(loop, URING_TINY) : no_piece;
-
-    if (piece.buffer == URING_NO_BUFFER)
-        return false;
-    memcpy(place_of(&piece), goodbye, size);
-    piece.size = (uint32_t)size;
-    tls->io.sending = piece;
-    conn_submit_send(loop, conn);
-    return true;
+    return write_goodbye(loop, conn_tls_of(conn)) && secure_send_more(loop, conn);
 }
 
 void conn_say_goodbye(struct loop *loop, struct conn *conn)
 {
-    char goodbye[LP_TLS_CONTROL_BYTES];
+    struct conn_tls *tls = conn_tls_of(conn);
 
-    (void)loop;
-    if ((conn->flags & CONN_TLS) != 0 && conn->state == CONN_OPEN && conn->io->sending.size == 0)
-        send_at_once(conn, goodbye, write_goodbye(conn, goodbye));
+    if ((conn->flags & CONN_TLS) == 0 || conn->state != CONN_OPEN || tls->io.sending.size > 0 ||
+        !write_goodbye(loop, tls))
+        return;
+    struct piece goodbye = tls->control;
+    tls->control = no_piece;
+    send_at_once(conn, goodbye.data, goodbye.size);
+    piece_drop(loop, &goodbye);
 }
 
 void secure_release(struct loop *loop, struct conn *conn)

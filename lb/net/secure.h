@@ -36,6 +36,8 @@ void secure_send(struct loop *loop, struct conn *conn, struct piece piece);
 bool secure_send_more(struct loop *loop, struct conn *conn);
 /* Sends close_notify; nothing is being sent. False: it was said, or cannot be. */
 bool secure_close(struct loop *loop, struct conn *conn);
+/* loop->held_timer. */
+void secure_send_held(struct loop *loop, struct loop_timer *timer);
 /* The connection is being released. */
 void secure_release(struct loop *loop, struct conn *conn);
 
@@ -44,6 +46,8 @@ struct uring_name conn_name(const struct conn *conn);
 void conn_arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max);
 void conn_submit_send(struct loop *loop, struct conn *conn);
 void conn_release_when_idle(struct loop *loop, struct conn *conn);
+/* What is under way is described there from now on. */
+void conn_move_traffic(struct loop *loop, struct conn *conn, struct conn_traffic *to);
 void conn_forget_tls(struct conn *conn);
 /* Takes a piece of plaintext behind what its owner has not consumed. False: memory is out. */
 bool conn_deliver(struct loop *loop, struct conn *conn, struct piece piece);

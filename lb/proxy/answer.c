@@ -95,6 +95,8 @@ void answer_send(struct worker *worker, struct stream *stream)
             return;
         }
         stream->status = stream->request->answer_status;
+        if (!stream_has(stream, STREAM_CLIENT_KEEPS))
+            conn_next_is_last(front);
         conn_send(&worker->loop, front, piece);
         conn_set_timer(&worker->loop, front,
                        worker->loop.now_ms + worker_config(worker)->timeouts.stalled / 4 + 1);

@@ -339,6 +339,16 @@ static void begin_body(struct stream *stream, const struct http1_response *respo
     http1_events_init(&stream->request->events);
 }
 
+/* Behind the last byte of a response on a connection that does not stay, nothing follows. */
+static void send_to_client(struct worker *worker, struct stream *stream, struct piece piece)
+{
+    struct conn *front = &stream->session->conn;
+
+    if (stream_has(stream, STREAM_DOWN_DONE) && !stream_has(stream, STREAM_CLIENT_KEEPS))
+        conn_next_is_last(front);
+    stream_send(worker, stream, front, piece);
+}
+
 static struct http1_events *events_of(struct stream *stream)
 {
     return stream->class == CLASS_SSE ? &stream->request->events : NULL;
@@ -384,7 +394,7 @@ static void on_final_head(struct worker *worker, struct stream *stream,
         if (outcome == BODY_DONE)
             stream->flags |= STREAM_DOWN_DONE;
     }
-    stream_send(worker, stream, &stream->session->conn, head);
+    send_to_client(worker, stream, head);
     if (stream->class == CLASS_SSE)
         stream_become_long_lived(worker, stream);
     if (!stream_has(stream, STREAM_DOWN_DONE))
@@ -477,7 +487,7 @@ static void on_truncated(struct worker *worker, struct stream *stream)
 
 static bool send_response_piece(struct worker *worker, struct stream *stream)
 {
-    struct conn *front = &stream->session->conn, *back = &stream->back->conn;
+    struct conn *back = &stream->back->conn;
     enum body_outcome outcome;
     size_t used, content;
 
@@ -499,12 +509,12 @@ static bool send_response_piece(struct worker *worker, struct stream *stream)
     stream->down.bytes += content;
     struct piece piece = conn_take(&worker->loop, back, (uint32_t)used);
     piece.size = (uint32_t)content;
-    if (piece.size > 0)
-        stream_send(worker, stream, front, piece);
-    else
-        piece_drop(&worker->loop, &piece);
     if (outcome == BODY_DONE)
         stream->flags |= STREAM_DOWN_DONE;
+    if (piece.size > 0)
+        send_to_client(worker, stream, piece);
+    else
+        piece_drop(&worker->loop, &piece);
     return true;
 }
 
@@ -519,7 +529,7 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
     if (stream_has(stream, STREAM_DOWN_DONE) || stream->closing == CLOSING_TAIL)
         return true;
     if (back->io->in.size == 0 && conn_is_eof(back)) {
-        if (stream->down.body != HTTP1_BODY_UNTIL_CLOSE) {
+        if (stream->down.body != HTTP1_BODY_UNTIL_CLOSE || conn_is_truncated(back)) {
             on_truncated(worker, stream);
             return false;
         }

@@ -81,7 +81,16 @@ static bool looks_like_http(const struct session *session)
            first <= 'Z';
 }
 
-static void terminate(struct worker *worker, struct session *session, enum lp_hello_outcome outcome)
+static bool has_common_version(const struct snap_listener *listener, const struct lp_hello *hello)
+{
+    uint32_t versions = listener->config->tls.versions;
+
+    return (hello->offers_1_2 && (versions & LP_TLS_1_2) != 0) ||
+           (hello->offers_1_3 && (versions & LP_TLS_1_3) != 0);
+}
+
+static void terminate(struct worker *worker, struct session *session, enum lp_hello_outcome outcome,
+                      const struct lp_hello *hello)
 {
     switch (outcome) {
     case LP_HELLO_NOT_TLS:
@@ -95,8 +104,13 @@ static void terminate(struct worker *worker, struct session *session, enum lp_he
     case LP_HELLO_TOO_LARGE:
         refuse(worker, session, 47); /* illegal_parameter */
         return;
-    case LP_HELLO_BAD: /* the library says what is wrong with it */
     case LP_HELLO_DONE:
+        if (!has_common_version(listener_of(session), hello)) {
+            refuse(worker, session, 70); /* protocol_version */
+            return;
+        }
+        break;
+    case LP_HELLO_BAD: /* the library says what is wrong with it */
     case LP_HELLO_MORE:
         break;
     }
@@ -113,7 +127,7 @@ static void decide(struct worker *worker, struct session *session, enum lp_hello
     if (!keep_name(session, outcome == LP_HELLO_DONE ? hello : &nameless))
         conn_abort(&worker->loop, &session->conn);
     else if (terminates(session))
-        terminate(worker, session, outcome);
+        terminate(worker, session, outcome, hello);
     else
         session_open(worker, session); /* a tcp stream: what has come are its first bytes */
 }
@@ -160,6 +174,8 @@ void hello_on_turn(struct worker *worker, struct session *session)
     if (lp_hello_parse(&hello, (struct lp_slice){conn->io->in.data, conn->io->in.size}) !=
         LP_HELLO_DONE)
         hello = (struct lp_hello){0};
+    struct piece *in = &conn->io->in;
+    in->size = (uint32_t)lp_hello_join((char *)(uintptr_t)in->data, in->size);
     struct lp_tls *tls = lp_tls_accept(listener_of(session)->tls, &hello);
     if (tls == NULL)
         conn_abort(&worker->loop, conn);

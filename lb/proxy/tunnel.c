@@ -73,7 +73,11 @@ static void follow(struct worker *worker, struct stream *stream, struct conn *fr
 {
     if (from->io->in.size > 0)
         return;
-    if (conn_is_eof(from)) {
+    if (stream->class == CLASS_TCP && conn_is_truncated(from)) {
+        /* Bytes may be missing: the other side must not take it for the end. */
+        stream_end(worker, stream, who == END_CLIENT_CLOSED ? END_CLIENT_RESET : END_SERVER_RESET,
+                   FRONT_RESET);
+    } else if (conn_is_eof(from)) {
         conn_shut(&worker->loop, to);
         note_eof(worker, stream, who);
     } else if (stream_may_read(worker, from, to)) {
@@ -111,7 +115,8 @@ void tunnel_step(struct worker *worker, struct stream *stream)
         return;
     }
     follow(worker, stream, front, back, END_CLIENT_CLOSED);
-    follow(worker, stream, back, front, END_SERVER_CLOSED);
-    if (is_over(front, back))
+    if (stream->state == STREAM_TUNNEL)
+        follow(worker, stream, back, front, END_SERVER_CLOSED);
+    if (stream->state == STREAM_TUNNEL && is_over(front, back))
         stream_end(worker, stream, (enum end_reason)stream->eof_reason, FRONT_POLITE);
 }

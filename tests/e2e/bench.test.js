@@ -6,14 +6,16 @@ const { describe, test } = require('node:test');
 const assert = require('node:assert/strict');
 const net = require('node:net');
 const path = require('node:path');
+const tls = require('node:tls');
 const { spawn } = require('node:child_process');
 const { binary, environment } = require('./limpet');
 const { Watched, eventually } = require('./wait');
 const { OP, frame, closeFrame, readFrame, acceptOf } = require('./frames');
+const pki = require('./pki');
 const { takePort } = require('./ports');
 
 const BODY = 'x'.repeat(128); // what mode http expects of "/"
-const ERRORS = ['connect', 'refused', 'timeout', 'reset', 'closed', 'status', 'protocol'];
+const ERRORS = ['connect', 'refused', 'timeout', 'reset', 'closed', 'status', 'protocol', 'tls'];
 
 // ---- Programs ----------------------------------------------------------------------------------
 
@@ -66,12 +68,13 @@ function assertErrors(result, wanted = {}) {
 
 /** A server that calls serve(connection) for each connection and counts. */
 class Server extends Watched {
-  static async start(t, serve) {
+  static async start(t, serve, secure) {
     const server = new Server();
     server.connections = [];
     server.units = 0;
     server.bytes = 0;
-    server.listener = net.createServer((socket) => {
+    const create = secure ? (serveOne) => tls.createServer({ ...pki.site.node, ...secure }, serveOne) : net.createServer;
+    server.listener = create((socket) => {
       server.connections.push(socket);
       socket.setNoDelay(true);
       socket.on('error', () => {});
@@ -355,6 +358,72 @@ describe('bench-load counts what happened', { concurrency: 2 }, () => {
   });
 });
 
+// ---- TLS ---------------------------------------------------------------------------------------
+
+describe('bench-load --tls', { concurrency: 2 }, () => {
+  const closing = http((socket) => socket.end(response()));
+
+  for (const group of ['X25519', 'P-256']) {
+    test(`full handshakes with ${group} and one suite, each counted`, async (t) => {
+      const server = await Server.start(t, closing, {});
+      const result = await measure(t, 'close', server.port, { group }, ['--tls']);
+      assert.ok(result.units > 5);
+      assert.deepEqual({ ...result.tls, handshakes: 0 }, { version: 'TLSv1.3', suite: 'TLS_AES_128_GCM_SHA256', group, handshakes: 0, resumed: 0 });
+      assert.ok(Math.abs(result.tls.handshakes - result.units) <= 4);
+      assertErrors(result);
+    });
+  }
+
+  test('with --resume each place resumes its last session', async (t) => {
+    let resumed = 0;
+    const server = await Server.start(t, (socket, counts) => { resumed += socket.isSessionReused(); closing(socket, counts); }, {});
+    const result = await measure(t, 'close', server.port, { warmup: 0.3 }, ['--tls', '--resume']);
+    assert.ok(result.units > 5);
+    assert.equal(result.tls.resumed, result.tls.handshakes);
+    assert.equal(server.connections.length - resumed, 4, 'one full handshake for each place');
+    assertErrors(result);
+  });
+
+  test('each mode goes through it: every byte is as it would be without', async (t) => {
+    const modes = { http: http((socket) => socket.write(response())), ws: webSocket(echoFrame), churn: webSocket(echoFrame), tcp: (socket) => socket.pipe(socket) };
+    for (const [mode, serve] of Object.entries(modes)) {
+      const server = await Server.start(t, serve, {});
+      const result = await measure(t, mode, server.port, mode === 'http' || mode === 'churn' ? {} : { size: 100000 }, ['--tls']);
+      assert.ok(result.units > 5, mode);
+      assertErrors(result);
+    }
+  });
+
+  test('bulk both ways, in bytes of the bodies', async (t) => {
+    const size = 3000000;
+    const down = await Server.start(t, http((socket) => { socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`); socket.write(Buffer.alloc(size)); }), {});
+    const got = await measure(t, 'down', down.port, { size, connections: 2 }, ['--tls']);
+    assert.ok(got.units > 0 && got.bytes_in >= got.units * size && got.bytes_in <= (got.units + 2) * (size + 100));
+    assertErrors(got);
+    const up = await Server.start(t, (socket) => {
+      let left = -1;
+      socket.on('data', (data) => {
+        if (left < 0) left = size + data.indexOf('\r\n\r\n') + 4;
+        left -= data.length;
+        if (left === 0) { left = -1; socket.write(response(String(size))); }
+      });
+    }, {});
+    const sent = await measure(t, 'up', up.port, { size, connections: 2 }, ['--tls']);
+    assert.ok(sent.units > 0 && sent.bytes_out >= sent.units * size);
+    assertErrors(sent);
+  });
+
+  test('what speaks no TLS, or no such version, is an error of its own', async (t) => {
+    const plain = await Server.start(t, (socket) => socket.write('220 welcome\r\n'));
+    const old = await Server.start(t, closing, { maxVersion: 'TLSv1.2' });
+    for (const server of [plain, old]) {
+      const load = startLoad(t, 'close', server.port, { seconds: 0.2 }, ['--tls']);
+      assert.equal((await load.exits()).code, 1);
+      assert.match(load.stderr, /no connection came about \(tls/);
+    }
+  });
+});
+
 // ---- Errors ------------------------------------------------------------------------------------
 
 describe('bench-load names each error', { concurrency: 2 }, () => {
@@ -635,6 +704,7 @@ describe('bench-load is told what to do', { concurrency: 2 }, () => {
   test('a wrong option is a sentence and status 2', async (t) => {
     const wrong = [[], ['http'], ['frob', '--to', '127.0.0.1:1'], ['http', '--to', 'nowhere'], ['http', '--to', '127.0.0.1:1', '--connections', '0'],
       ['http', '--to', '127.0.0.1:1', '--seconds', 'x'], ['down', '--to', '127.0.0.1:1', '--rate', '5'], ['http', '--to', '127.0.0.1:1', '--source', '10.0.0.1/8'],
+      ['http', '--to', '127.0.0.1:1', '--resume'], ['http', '--to', '127.0.0.1:1', '--tls', '--group', 'frob'],
       ['http', '--to', '127.0.0.1:1', '--frob'], ['http', '--to', '127.0.0.1:1', '--size'], ['http', 'ws', '--to', '127.0.0.1:1'], ['http', '--to', '127.0.0.1:1', '--path', '/a b']];
     for (const args of wrong) {
       const { code, stderr, stdout } = await run(t, ...args);

@@ -1,10 +1,13 @@
 'use strict';
-// Clients: raw bytes over TCP with a strict reader of HTTP/1.1 responses, and npm `ws` with promises.
+// Clients: raw bytes over TCP or TLS with a strict reader of HTTP/1.1 responses, and npm `ws` with
+// promises.
 // The reader is strict on purpose: whatever limpet sends must be HTTP to the letter.
 
 const net = require('node:net');
+const tls = require('node:tls');
 const WebSocket = require('ws');
 const { Watched } = require('./wait');
+const { Wire } = require('./wire');
 const { OP, frame, closeFrame, readFrame, makeKey, acceptOf } = require('./frames');
 
 /** The text of a request. Adds Host and the Content-Length of a body unless the caller gives them. */
@@ -62,6 +65,18 @@ class Response extends Head {
   json() { return JSON.parse(this.text); }
 }
 
+/** A connected socket that may be closed on one side. */
+function openSocket(options) {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ ...options, allowHalfOpen: true });
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
 /** A TCP (or Unix) connection that reads into one buffer and hands it out on demand. */
 class RawClient extends Watched {
   constructor(socket) {
@@ -96,15 +111,45 @@ class RawClient extends Watched {
     });
   }
 
-  static connect(options) {
-    return new Promise((resolve, reject) => {
-      const socket = net.connect({ ...options, allowHalfOpen: true });
-      socket.once('error', reject);
-      socket.once('connect', () => {
-        socket.off('error', reject);
-        resolve(new RawClient(socket));
+  static async connect(options) {
+    return new RawClient(await openSocket(options));
+  }
+
+  /**
+   * The same over TLS, once the handshake is done; says what was agreed on. `tls` are options of node's tls.connect(); with
+   * `wire` (options of a Wire) the records pass the test's hands. Tickets gather in .sessions.
+   */
+  static async connectTls({ wire, tls: options, ...where }) {
+    const under = await openSocket(where);
+    const link = wire ? new Wire(under, wire) : under;
+    const sessions = [];
+    const socket = tls.connect({ socket: link, ...options });
+    socket.on('session', (session) => sessions.push(session));
+    await new Promise((resolve, reject) => {
+      const broken = (err) => {
+        under.destroy();
+        reject(err instanceof Error ? err : new Error('closed during the handshake'));
+      };
+      socket.once('error', broken).once('close', broken);
+      socket.once('secureConnect', () => {
+        socket.off('error', broken).off('close', broken);
+        resolve();
       });
     });
+    const client = new RawClient(socket);
+    Object.assign(client, {
+      under, wire: wire && link, sessions,
+      version: socket.getProtocol(), suite: socket.getCipher().name, isResumed: socket.isSessionReused(),
+      peer: socket.getPeerCertificate().fingerprint256?.replaceAll(':', '').toLowerCase(), // of the server, as hex
+    });
+    socket.on('session', () => client.changed());
+    return client;
+  }
+
+  /** The newest ticket; TLS 1.3 sends it behind the handshake. */
+  async session() {
+    await this.until(() => this.sessions.length > 0, 'a session ticket');
+    return this.sessions.at(-1);
   }
 
   /** All bytes that were received and not yet taken. */
@@ -134,7 +179,7 @@ class RawClient extends Watched {
 
   send(target, options) { return this.write(requestText(target, options)); }
   end() { this.socket.end(); }
-  reset() { this.socket.resetAndDestroy(); }
+  reset() { (this.under ?? this.socket).resetAndDestroy(); }
   destroy() { this.socket.destroy(); }
   pause() { this.socket.pause(); }
   resume() { this.socket.resume(); }

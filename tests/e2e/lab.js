@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const http = require('node:http');
+const https = require('node:https');
 const os = require('node:os');
 const path = require('node:path');
 const { Readable } = require('node:stream');
@@ -14,6 +15,7 @@ const { RawClient, RawWebSocket, WsClient } = require('./client');
 const { Watched, eventually } = require('./wait');
 const { takePort, releasePort } = require('./ports');
 const { toYaml } = require('./yaml');
+const pki = require('./pki');
 
 /** End reasons as the access log writes them: the one place where tests name them. */
 const END = {
@@ -33,12 +35,16 @@ const REFUSED = /reload refused|refused.*reload/;
 /** What EventSource needs of fetch(). Node's own (18, 20) forgets the signal when memory is collected,
  * and then close() closes nothing. */
 function fetchThatAborts(url, { headers, signal }) {
+  const isSecure = String(url).startsWith('https:');
   return new Promise((resolve, reject) => {
-    http.get(url, { headers, signal, agent: false }, (answer) => {
+    (isSecure ? https : http).get(url, { headers, signal, agent: false, ...(isSecure && secured()) }, (answer) => {
       resolve({ status: answer.statusCode, url: String(url), redirected: false, headers: new Headers(answer.headers), body: Readable.toWeb(answer) });
     }).on('error', reject);
   });
 }
+
+/** What a TLS client of the tests asks for unless it says otherwise. */
+const secured = (more) => ({ ca: pki.ca.pem, servername: 'site.example.com', ...more });
 
 class Lab extends Watched {
   /**
@@ -119,7 +125,7 @@ class Lab extends Watched {
     const first = Object.keys(config.pools)[0];
     for (const [name, listener] of Object.entries(listeners ?? { web: {} })) {
       const bind = await this.#binds(listener.bind ?? '127.0.0.1:PORT');
-      const target = listener.routes ? {} : { pool: first };
+      const target = listener.routes || listener.redirect ? {} : { pool: first };
       config.listeners[name] = { ...target, ...listener, bind };
     }
     this.config = config;
@@ -162,8 +168,13 @@ class Lab extends Watched {
     return { host: host === '0.0.0.0' || host === '*' ? '127.0.0.1' : host === '::' ? '::1' : host, port: Number(port) };
   }
 
-  async connect({ listener, index, from, ...more } = {}) {
-    const client = await RawClient.connect({ ...this.where(listener, index), localAddress: from, ...more });
+  /** Does the listener speak TLS? */
+  isSecure(listener = Object.keys(this.config.listeners)[0]) { return Boolean(this.config.listeners[listener].tls); }
+
+  /** A raw client; over TLS when the listener is, with options of node's tls.connect() in `tls`; false: not. */
+  async connect({ listener, index, from, tls = this.isSecure(listener) && {}, wire, ...more } = {}) {
+    const where = { ...this.where(listener, index), localAddress: from, ...more };
+    const client = await (tls ? RawClient.connectTls({ ...where, wire, tls: secured(tls) }) : RawClient.connect(where));
     this.clients.add(client);
     return client;
   }
@@ -198,15 +209,16 @@ class Lab extends Watched {
   /** An npm `ws` client; opened unless `wait` is false. */
   async websocket(target = '/ws', { listener, protocols = [], wait = true, from, ...options } = {}) {
     const at = this.where(listener);
-    const url = at.path ? `ws+unix:${at.path}:${target}` : `ws://${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}${target}`;
-    const client = new WsClient(url, protocols, { localAddress: from, maxPayload: 64 << 20, ...options });
+    const isSecure = this.isSecure(listener);
+    const url = at.path ? `ws+unix:${at.path}:${target}` : `${isSecure ? 'wss' : 'ws'}://${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}${target}`;
+    const client = new WsClient(url, protocols, { localAddress: from, maxPayload: 64 << 20, ...(isSecure ? secured(options) : options) });
     this.clients.add(client);
     return wait ? client.isOpened() : client;
   }
 
   url(target = '/', listener) {
     const { host, port } = this.where(listener);
-    return `http://${host}:${port}${target}`;
+    return `${this.isSecure(listener) ? 'https' : 'http'}://${host}:${port}${target}`;
   }
 
   /** An npm `eventsource` client with its events in .events. */

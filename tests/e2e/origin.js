@@ -6,14 +6,19 @@
 //   tcp       echoes bytes
 //   silent    accepts and says nothing
 //   socketio  a socket.io server
+// With `tls` (options of node's tls.createServer()) app, raw and tcp speak TLS; what an arrival's
+// handshake agreed on is its .tls. With `proxied` every connection must begin with a PROXY header,
+// before its TLS if any; they gather in .proxied.
 
 const fs = require('node:fs');
 const http = require('node:http');
 const net = require('node:net');
+const tls = require('node:tls');
 const { WebSocketServer } = require('ws');
 const { Watched } = require('./wait');
 const { RawClient, Head } = require('./client');
 const { takePort } = require('./ports');
+const { readProxyHeader } = require('./proxy-header');
 
 const RECORDED_MAX = 4 << 20; // per connection; what lies beyond is only counted
 
@@ -27,6 +32,12 @@ class Arrival {
     this.recorded = 0;
     this.requests = [];
     this.isGone = new Promise((resolve) => { socket.once('close', resolve); });
+    if (socket.encrypted) {
+      this.tls = {
+        version: socket.getProtocol(), name: socket.servername, isResumed: socket.isSessionReused(),
+        client: socket.getPeerCertificate()?.fingerprint256?.replaceAll(':', '').toLowerCase(),
+      };
+    }
   }
 
   note(data) {
@@ -100,7 +111,13 @@ class Answer {
 
   event(data) { return this.chunk(`data: ${data}\n\n`); }
   close() { this.socket.end(); }
-  reset() { this.socket.resetAndDestroy(); }
+  reset() { resetOf(this.socket); }
+}
+
+/** Node resets plain connections only; one with TLS ends without its close_notify, which is as rude. */
+function resetOf(socket) {
+  if (socket.encrypted) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Reads requests off a connection, strictly one after the other. */
@@ -255,6 +272,8 @@ class Origin extends Watched {
     this.requests = [];
     this.messages = []; // of WebSockets
     this.sockets = new Set(); // open WebSockets
+    this.tlsErrors = []; // handshakes that failed
+    this.proxied = []; // PROXY headers
     this.closes = []; // codes with which WebSockets ended
     this.faults = []; // what an honest server must never be sent
     this.live = new Set();
@@ -269,11 +288,29 @@ class Origin extends Watched {
 
   async start() {
     await this.prepare();
-    this.listener = this.kind === 'socketio' ? this.#socketio() : net.createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+    this.listener = this.kind === 'socketio' ? this.#socketio() : this.#plainOrTls();
     if (this.kind === 'socketio') this.listener.on('connection', (socket) => this.#track(socket));
     if (this.kind === 'app') this.#webSocketServer();
     await this.listen();
     return this;
+  }
+
+  #plainOrTls() {
+    const accept = (socket) => this.#accept(socket);
+    const { tls: options, proxied } = this.options;
+    let server = options ? tls.createServer({ allowHalfOpen: true, ...options }, accept) : net.createServer({ allowHalfOpen: true }, accept);
+    server.on('tlsClientError', (err) => { this.tlsErrors.push(err); this.changed(); });
+    if (!proxied) return server;
+    const inner = server;
+    server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on('error', () => {}); // as long as nobody else listens
+      readProxyHeader(socket).then((header) => {
+        this.proxied.push(header);
+        inner.emit('connection', socket);
+        if (!options) socket.resume(); // TLS reads beneath the socket
+      }, (err) => { this.faults.push(err); socket.destroy(); });
+    });
+    return server;
   }
 
   listen() {
@@ -430,7 +467,7 @@ class Origin extends Watched {
   /** Dies as a killed process would: no listener, every connection reset. */
   async kill() {
     await this.refuse();
-    for (const socket of this.live) socket.resetAndDestroy();
+    for (const socket of this.live) resetOf(socket);
   }
 
   /** Comes back at the same address. */
