@@ -39,6 +39,11 @@ void lp_tls_thread_end(void)
     tls_memory_thread_end();
 }
 
+bool lp_tls_trim(void)
+{
+    return tls_memory_trim();
+}
+
 static WOLFSSL_METHOD *method_for(bool is_client, uint32_t versions)
 {
     if (versions == LP_TLS_1_2)

@@ -72,6 +72,7 @@ struct heap {
     /* Slabs with a free block; those in use come first, so that empty ones stay empty. */
     struct lp_list usable[CLASSES_COUNT];
     uint32_t empty_count[CLASSES_COUNT];
+    uint32_t rested; /* a set of classes: whose empty slab nobody took since the last trim */
     struct tls_memory_use use;
     /* Written by others, therefore on a line of its own. */
     _Alignas(LP_CACHE_LINE) _Atomic(struct block *) remote;
@@ -202,8 +203,10 @@ static void *heap_get(struct heap *heap, uint32_t class_index, size_t size)
     } else
         block = block_at(slab, slab->fresh_index++);
     unpoison(block, size);
-    if (slab->used_count++ == 0)
+    if (slab->used_count++ == 0) {
         heap->empty_count[class_index]--;
+        heap->rested &= ~(1u << class_index);
+    }
     if (slab_is_full(slab))
         lp_list_remove(&slab->link);
     heap->use.blocks_count++;
@@ -237,6 +240,19 @@ static void heap_put(struct heap *heap, struct block *block)
     heap->use.blocks_count--;
     if (--slab->used_count == 0)
         on_empty_slab(heap, slab);
+}
+
+/* Empty ones stand behind those in use. */
+static bool trim(struct heap *heap)
+{
+    for (uint32_t i = 0; i < CLASSES_COUNT; i++) {
+        if (heap->empty_count[i] == 0)
+            continue;
+        if ((heap->rested >> i & 1) != 0)
+            free_slab(heap, lp_container_of(heap->usable[i].prev, struct slab, link));
+        heap->rested ^= 1u << i;
+    }
+    return heap->rested != 0;
 }
 
 static void take_back(struct heap *heap, struct block *block)
@@ -300,6 +316,18 @@ static void *get_alone(size_t size)
         return NULL;
     struct slab *slab = map_slab(whole, ALONE, NULL);
     return slab == NULL ? NULL : (char *)slab + SLAB_HEAD_BYTES;
+}
+
+bool tls_memory_trim(void)
+{
+    if (own_heap != NULL) {
+        collect_remote(own_heap);
+        return trim(own_heap);
+    }
+    pthread_mutex_lock(&shared_heap.lock);
+    bool may_trim = trim(&shared_heap);
+    pthread_mutex_unlock(&shared_heap.lock);
+    return may_trim;
 }
 
 void *tls_memory_get(size_t size)

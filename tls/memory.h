@@ -3,7 +3,7 @@
  *
  * Blocks lie in slabs of 256 KiB, each for one size, and have no header of their own: an idle
  * session consists of a dozen mostly tiny ones. A slab that becomes empty goes back to the system,
- * but one per size and heap is kept, so that a single session that comes and goes costs no system
+ * but one per size and heap is kept for a while, so that sessions that come and go cost no system
  * call. Free blocks are poisoned under the address sanitizer. */
 #ifndef LP_TLS_MEMORY_H
 #define LP_TLS_MEMORY_H
@@ -18,6 +18,10 @@ void tls_memory_install(void);
  * into a heap is usable, and may go back to the system, from its thread's next call on. */
 void tls_memory_thread_begin(void);
 void tls_memory_thread_end(void);
+
+/* Now and then: gives the calling thread's empty slabs back that were not needed since the call
+ * before. Is there anything that a later call could give back? */
+bool tls_memory_trim(void);
 
 /* As malloc(), free() and realloc() are: aligned to 16, NULL when memory is out. */
 void *tls_memory_get(size_t size);

@@ -157,5 +157,8 @@ void lp_tls_init(void);
  * that serving calls no malloc once warm. Other threads may call everything as well. */
 void lp_tls_thread_begin(void);
 void lp_tls_thread_end(void);
+/* Any thread, now and then: gives memory back that was not needed since the call before. True: a
+ * later call may give back more. */
+bool lp_tls_trim(void);
 
 #endif

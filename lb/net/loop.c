@@ -189,7 +189,7 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
     struct uring_event event;
     uint32_t limit = loop->starved.count == 0 ? wait_ms_max : LP_WHEEL_TICK_MS;
 
-    if (limit > TRIM_MS && uring_may_trim(loop->uring))
+    if (limit > TRIM_MS && (uring_may_trim(loop->uring) || loop->tls_may_trim))
         limit = TRIM_MS;
     if (loop->ended.count > 0 || loop->handshakes.count > 0)
         limit = 0; /* after_batch() ended some; handshakes wait for their turn */
@@ -208,6 +208,7 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
     if (loop->now_ms - loop->trimmed_ms >= TRIM_MS) {
         loop->trimmed_ms = loop->now_ms;
         uring_trim(loop->uring);
+        loop->tls_may_trim = lp_tls_trim();
     }
     if (loop->after_batch != NULL)
         loop->after_batch(loop);

@@ -57,6 +57,7 @@ struct loop {
     uint32_t sources_generation;
     uint64_t now_ms;              /* of this batch */
     uint64_t trimmed_ms;          /* when memory was last given back */
+    bool tls_may_trim;            /* there may be more of it */
     struct loop_queue starved;    /* whose receive found no buffer: first come, first served */
     struct loop_queue ended;      /* to release after this batch */
     struct loop_queue handshakes; /* who waits for a turn to shake hands */
