@@ -577,14 +577,14 @@ static void on_recv(struct loop *loop, struct conn *conn, const struct uring_eve
     }
     if (event->buffer != URING_NO_BUFFER)
         uring_buffer_put(loop->uring, event->buffer);
+    if (event->result == 0 && (conn->flags & (CONN_TLS | CONN_EOF)) == CONN_TLS)
+        conn->flags |= CONN_TRUNCATED;
     if (event->result == 0)
         conn->flags |= CONN_EOF;
     if (conn->state == CONN_HANDSHAKE) {
         loop->ops[conn->space]->on_connect(loop, conn, event->result == 0 ? EPIPE : -event->result);
         return;
     }
-    if (event->result == 0 && (conn->flags & CONN_TLS) != 0)
-        conn->flags |= CONN_TRUNCATED;
     loop->ops[conn->space]->on_recv(loop, conn, -event->result);
 }
 
@@ -613,7 +613,8 @@ static void on_send(struct loop *loop, struct conn *conn, int result)
     }
     piece_drop(loop, &io->sending);
     /* The rest of the piece, or what TLS itself has to say. */
-    if (result > 0 && (conn->flags & CONN_TLS) != 0 && secure_send_more(loop, conn))
+    if (result > 0 && (conn->flags & CONN_TLS) != 0 && conn->state != CONN_CLOSING &&
+        secure_send_more(loop, conn))
         return;
     if (conn->state == CONN_CLOSING) {
         put_traffic_when_idle(loop, conn);

@@ -129,6 +129,27 @@ static void establish(struct loop *loop, struct conn *conn)
         secure_send_more(loop, conn);
 }
 
+/* Takes flight. It waits behind one that a slow peer has not taken yet; false when it does not fit
+ * there. */
+static bool say_flight(struct loop *loop, struct conn_tls *tls, struct piece flight)
+{
+    struct piece *control = &tls->control;
+
+    if (control->size == 0) {
+        if (flight.size == 0)
+            piece_drop(loop, &flight);
+        *control = flight;
+        return true;
+    }
+    bool fits = room_of(control) - control->size >= flight.size;
+    if (fits) {
+        memcpy(place_of(control) + control->size, flight.data, flight.size);
+        control->size += flight.size;
+    }
+    piece_drop(loop, &flight);
+    return fits;
+}
+
 static void follow(struct loop *loop, struct conn *conn, enum lp_tls_result result,
                    struct piece flight)
 {
@@ -142,10 +163,10 @@ static void follow(struct loop *loop, struct conn *conn, enum lp_tls_result resu
         loop->ops[conn->space]->on_connect(loop, conn, EPROTO);
         return;
     }
-    LP_ASSERT(tls->control.size == 0);
-    if (flight.size == 0)
-        piece_drop(loop, &flight);
-    tls->control = flight;
+    if (!say_flight(loop, tls, flight)) {
+        loop->ops[conn->space]->on_connect(loop, conn, ENOBUFS);
+        return;
+    }
     tls->has_more_to_say = result == LP_TLS_FULL; /* when this has left: secure_send_more() */
     if (result == LP_TLS_DATA) {
         establish(loop, conn);

@@ -5,6 +5,7 @@
 const { describe, test } = require('node:test');
 const crypto = require('node:crypto');
 const { Lab, assert, eventually } = require('./lab');
+const { RECORD, clientHello, record, message } = require('./tls13');
 const pki = require('./pki');
 
 const MiB = 1 << 20;
@@ -266,6 +267,55 @@ describe('servers over TLS: connections', { concurrency: 4 }, () => {
       assert.equal(lab.server('s1').proxied[0].source, '127.0.9.9');
       assert.equal(lab.server('s1').proxied[0].version, Number(version[1]));
     }
+  });
+});
+
+describe('servers that break TLS', { concurrency: 4 }, () => {
+  const raw = (script) => ({ servers: { s1: { kind: 'raw', script } }, timeouts: { connect: '1s' }, pools: { app: { tls: { ca: pki.ca.cert } } } });
+  const says = (...sent) => async (connection) => {
+    await connection.read(5);
+    for (const one of sent) await connection.write(one);
+    connection.end();
+  };
+  const large = record(RECORD.HANDSHAKE, message(11, Buffer.alloc(16000)));
+  for (const [what, script] of Object.entries({
+    'close at once': async (connection) => connection.end(),
+    'reset at once': async (connection) => connection.reset(),
+    'talk garbage': says(crypto.randomBytes(2000)),
+    'talk zeros': says(Buffer.alloc(20000)),
+    'refuse with an alert': says(record(RECORD.ALERT, [2, 40])),
+    'say close_notify': says(record(RECORD.ALERT, [1, 0])),
+    'say something else first': says(record(RECORD.HANDSHAKE, message(20, Buffer.alloc(12)))),
+    'send our own hello back': says(record(RECORD.HANDSHAKE, clientHello())),
+    'stop within a message': says(record(RECORD.HANDSHAKE, message(2, Buffer.alloc(70)).subarray(0, 30))),
+    'announce a record of 64 KiB': says(Buffer.from([22, 3, 3, 255, 255]), Buffer.alloc(65535)),
+    'send messages without end': async (connection) => {
+      await connection.read(5);
+      const first = Buffer.from(large);
+      first.writeUIntBE(0xffff00, 6, 3);
+      first[5] = 2;
+      for (let i = 0; i < 1000 && !connection.isGone; i++) await Promise.race([connection.write(i === 0 ? first : large), connection.isClosed()]);
+    },
+  })) {
+    test(`those that ${what} cost an error and leave nothing behind`, async (t) => {
+      const lab = await Lab.start(t, raw(script));
+      const { status } = await lab.request('/');
+      assert.ok([502, 503, 504].includes(status), `status ${status}`);
+      await isTold(lab, /\bs1\b/);
+    });
+  }
+
+  test('one that asks for a renegotiation is not followed', async (t) => {
+    const handle = async (request, answer) => {
+      if (request.path !== '/again') return false;
+      answer.socket.renegotiate({ requestCert: true }, () => {});
+      await answer.respond(200);
+      return true;
+    };
+    const lab = await Lab.start(t, behind(pki.server, undefined, { server: { handle, tls: only('TLSv1.2') } }));
+    assert.equal((await lab.request('/')).status, 200);
+    await lab.request('/again').catch(() => {}); // whole or broken, both are well
+    assert.equal((await lab.request('/')).status, 200);
   });
 });
 

@@ -90,12 +90,9 @@ class Keys {
 
 class Tls13 {
   /** client: a RawClient over plain TCP. hello: options of clientHello(). */
-  static async connect(client, { hello = {}, send = (one) => client.write(one) } = {}) {
+  static async connect(client, options) {
     const tls = new Tls13(client);
-    const share = newShare();
-    const first = clientHello({ share, ...hello });
-    await send(record(RECORD.HANDSHAKE, first, 0x0301));
-    await tls.#handshake(first, share);
+    await tls.handshake(options);
     return tls;
   }
 
@@ -104,10 +101,13 @@ class Tls13 {
     this.flight = Buffer.alloc(0); // handshake bytes not yet taken
   }
 
-  async #handshake(hello, share) {
+  async handshake({ hello = {}, send = (one) => this.client.write(one) } = {}) {
+    const share = newShare();
+    const first = clientHello({ share, ...hello });
+    await send(record(RECORD.HANDSHAKE, first, 0x0301));
     const reply = await this.#message();
     if (reply[0] !== 2) throw new Error(`message ${reply[0]} instead of a ServerHello`);
-    let transcript = bytes(hello, reply);
+    let transcript = bytes(first, reply);
     const early = hmac(Buffer.alloc(32), Buffer.alloc(32));
     const shared = crypto.diffieHellman({ privateKey: share.privateKey, publicKey: publicOf(shareOf(reply)) });
     const secret = hmac(derive(early, 'derived', ''), shared);
