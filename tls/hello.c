@@ -10,7 +10,7 @@
 #include "tls/tls.h"
 
 #define RECORD_HEAD_BYTES     5u
-#define RECORD_BYTES_MAX      (16384u + 256u) /* RFC 8446, 5.2: the most that any record has */
+#define RECORD_BYTES_MAX      16384u /* RFC 8446, 5.1 */
 #define CONTENT_HANDSHAKE     0x16
 #define HANDSHAKE_HEAD_BYTES  4u
 #define HANDSHAKE_CLIENTHELLO 1
@@ -24,7 +24,18 @@
 enum {
     EXTENSION_SERVER_NAME = 0,
     EXTENSION_ALPN = 16,
+    EXTENSION_PRE_SHARED_KEY = 41,
     EXTENSION_SUPPORTED_VERSIONS = 43,
+    EXTENSION_PSK_MODES = 45,
+    EXTENSION_RENEGOTIATION = 0xff01,
+};
+
+/* RFC 8446, 6: those of rules that the library does not know. */
+enum {
+    ALERT_RECORD_OVERFLOW = 22,
+    ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_DECODE_ERROR = 50,
+    ALERT_MISSING_EXTENSION = 109,
 };
 
 /* ---- Records ---- */
@@ -36,6 +47,7 @@ struct walk {
     uint8_t head[HANDSHAKE_HEAD_BYTES]; /* of the message, which may be cut anywhere */
     size_t joined_size;                 /* of the message, head included, in the records so far */
     size_t message_size;                /* head included; known with the fourth byte */
+    uint8_t alert;
 };
 
 /* Is the byte at this place there? If not: is it to come? */
@@ -63,6 +75,8 @@ static enum lp_hello_outcome walk_record_head(struct walk *walk, size_t *size)
     }
     *size = (size_t)head[3] << 8 | head[4];
     /* RFC 8446, 5.1: no fragment of a handshake message is empty. */
+    if (*size > RECORD_BYTES_MAX)
+        walk->alert = ALERT_RECORD_OVERFLOW;
     if (*size == 0 || *size > RECORD_BYTES_MAX)
         return LP_HELLO_BAD;
     return LP_HELLO_DONE;
@@ -223,6 +237,8 @@ static bool read_server_name(struct lp_hello *out, struct vector body)
             return false;
         if (kind != 0)
             continue;
+        if (name.size == 0)
+            out->alert = ALERT_DECODE_ERROR;
         if (out->name_size != 0 || !read_host_name(out, name))
             return false;
     }
@@ -273,9 +289,19 @@ static bool read_extension(struct lp_hello *out, uint32_t type, struct vector bo
         return read_alpn(out, body);
     case EXTENSION_SUPPORTED_VERSIONS:
         return read_supported_versions(out, body);
+    case EXTENSION_RENEGOTIATION:
+        /* RFC 5746, 3.6: in a first handshake it is empty. */
+        if (body.size != 1 || body.at[0] != 0)
+            out->alert = ALERT_HANDSHAKE_FAILURE;
+        return out->alert == 0;
     default:
         return true;
     }
+}
+
+static bool has(const uint64_t *seen, uint32_t type)
+{
+    return (seen[type / 64] >> type % 64 & 1) != 0;
 }
 
 /* RFC 8446, 4.2: none comes twice. A client may send thousands, so that comparing each with each
@@ -289,13 +315,16 @@ static bool read_extensions(struct lp_hello *out, struct vector extensions)
     while (extensions.size > 0) {
         if (!take_number(&extensions, 2, &type) || !take_vector(&extensions, 2, &body))
             return false;
-        if ((seen[type / 64] >> type % 64 & 1) != 0)
+        if (has(seen, type))
             return false;
         seen[type / 64] |= (uint64_t)1 << type % 64;
         if (!read_extension(out, type, body))
             return false;
     }
-    return true;
+    /* RFC 8446, 4.2.9. */
+    if (has(seen, EXTENSION_PRE_SHARED_KEY) && !has(seen, EXTENSION_PSK_MODES))
+        out->alert = ALERT_MISSING_EXTENSION;
+    return out->alert == 0;
 }
 
 /* ---- The message: RFC 8446, 4.1.2 ---- */
@@ -327,6 +356,7 @@ enum lp_hello_outcome lp_hello_parse(struct lp_hello *out, struct lp_slice bytes
     uint8_t joined[LP_TLS_HELLO_BYTES_MAX];
     enum lp_hello_outcome outcome = walk_records(&walk);
 
+    out->alert = walk.alert;
     if (outcome != LP_HELLO_DONE)
         return outcome;
     struct vector message = {walk.bytes + RECORD_HEAD_BYTES, walk.message_size}, head;

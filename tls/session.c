@@ -241,6 +241,9 @@ static int alert_for(int error)
     case AES_GCM_AUTH_E:
     case MAC_CMP_FAILED_E:
         return bad_record_mac;
+    case PEER_KEY_ERROR:
+    case ECC_PEERKEY_ERROR:
+        return illegal_parameter;
     case MATCH_SUITE_ERROR:
     case NO_PEER_CERT:
         return handshake_failure;

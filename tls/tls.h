@@ -29,10 +29,12 @@ struct lp_hello {
     uint16_t name_size;
     bool offers_1_2, offers_1_3;
     bool has_alpn, offers_http_1_1, offers_h2;
+    uint8_t alert; /* of a bad one: the alert that it deserves, or 0: the library says */
 };
 
 /* Borrows all bytes that a client has sent so far. A pure function of them: more of the same
- * connection means another call with all of them. *out is whole after LP_HELLO_DONE only. */
+ * connection means another call with all of them. *out is whole after LP_HELLO_DONE only, but for the
+ * alert. */
 enum lp_hello_outcome lp_hello_parse(struct lp_hello *out, struct lp_slice bytes);
 
 /* Puts a whole ClientHello that came in several records into one, in place, because the library

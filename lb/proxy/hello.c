@@ -110,7 +110,12 @@ static void terminate(struct worker *worker, struct session *session, enum lp_he
             return;
         }
         break;
-    case LP_HELLO_BAD: /* the library says what is wrong with it */
+    case LP_HELLO_BAD:
+        if (hello->alert != 0) {
+            refuse(worker, session, (char)hello->alert);
+            return;
+        }
+        break; /* the library says what is wrong with it */
     case LP_HELLO_MORE:
         break;
     }
@@ -135,7 +140,7 @@ static void decide(struct worker *worker, struct session *session, enum lp_hello
 void hello_on_recv(struct worker *worker, struct session *session, int error)
 {
     struct conn *conn = &session->conn;
-    struct lp_hello hello;
+    struct lp_hello hello = {0};
 
     if (error != 0 || listener_of(session) == NULL) {
         conn_abort(&worker->loop, conn);
