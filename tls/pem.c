@@ -173,6 +173,8 @@ const char *pem_describe(struct lp_slice file)
 
     if (file.size == 0)
         return "is empty";
+    if (memmem(file.data, file.size, "-----BEGIN", strlen("-----BEGIN")) != NULL)
+        return "holds blocks of another kind";
     if (is_pkcs12(file))
         return "is a PKCS#12 file, not PEM; convert it with \"openssl pkcs12 -nodes\"";
     if (der_take_tag(&rest, DER_SEQUENCE, &element) && rest.size == 0)
