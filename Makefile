@@ -173,6 +173,7 @@ bench-report: | report-packages
 TEST_PACKAGES := libcmocka-dev ip=iproute2 clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
 	node=nodejs npm=npm openssl curl chromium certutil=libnss3-tools
 NODE_MODULES  := tests/e2e/node_modules/.package-lock.json
+UNIT_TSAN     := $(patsubst %.c,build/tsan/%,$(wildcard tests/unit/test_*_threads.c))
 E2E           := $(wildcard tests/e2e/*.test.js)
 E2E_TSAN      := $(wildcard tests/e2e/*.tsan.js)
 E2E_FAULT     := $(wildcard tests/fault/*.test.js)
@@ -221,7 +222,8 @@ test-e2e: build/debug/limpet $(BENCH_ALL:%=build/debug/bench-%) $(NODE_MODULES)
 test-asan: build/asan/limpet $(BENCH_ALL:%=build/asan/bench-%) $(NODE_MODULES)
 	$(call each,$(NODE_TEST),$(E2E))
 
-test-tsan: build/tsan/limpet $(NODE_MODULES)
+test-tsan: build/tsan/limpet $(UNIT_TSAN) $(NODE_MODULES)
+	$(call each,,$(UNIT_TSAN))
 	$(call each,$(NODE_TEST),$(E2E_TSAN))
 
 test-fault: build/asan/limpet $(NODE_MODULES)

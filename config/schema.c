@@ -74,7 +74,7 @@ const struct schema_row schema_rows[] = {
 
     {SECTION_TIMEOUTS, TYPE_DURATION, "handshake", "10s", RANGE(1, DURATION_MAX),
      AT(lp_cfg_timeouts, handshake),
-     .doc = "the TLS handshake with a client or with a server"},
+     .doc = "the whole TLS handshake with a client; one with a server counts into `connect`"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "head", "10s", RANGE(1, DURATION_MAX),
      AT(lp_cfg_timeouts, head), .doc = "the whole request head, from its first byte"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "keep_alive", "60s", RANGE(1, DURATION_MAX),

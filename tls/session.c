@@ -182,6 +182,8 @@ static const char *alert_text(WOLFSSL *library)
         return "the peer refused: protocol version (alert 70)";
     case unrecognized_name:
         return "the peer refused: unrecognized name (alert 112)";
+    case certificate_required:
+        return "the peer refused: it wants a client certificate (alert 116)";
     case no_application_protocol:
         return "the peer refused: no common application protocol (alert 120)";
     default:
@@ -189,11 +191,21 @@ static const char *alert_text(WOLFSSL *library)
     }
 }
 
+/* Clients that do not like our certificate say so in plain text, which the library takes for a
+ * broken record. */
+static bool has_refused(WOLFSSL *library)
+{
+    WOLFSSL_ALERT_HISTORY history;
+
+    return wolfSSL_get_alert_history(library, &history) == WOLFSSL_SUCCESS &&
+           history.last_rx.level == alert_fatal;
+}
+
 static const char *error_text(const struct lp_tls *tls, int error)
 {
-    switch (error) {
-    case FATAL_ERROR:
+    if (error == FATAL_ERROR || has_refused(tls->library))
         return alert_text(tls->library);
+    switch (error) {
     case WOLFSSL_ERROR_ZERO_RETURN:
     case ZERO_RETURN:
         return "the peer closed within the handshake";

@@ -10,6 +10,7 @@
 #include "tls/wolfssl.h"
 
 #define TICKET_EPOCH_S          (12u * 3600u)
+#define TICKET_LIFE_S           (2 * TICKET_EPOCH_S)
 #define TICKET_SECRET_BYTES_MIN 32u
 #define TICKET_POLICY_BYTES     32u
 

@@ -33,8 +33,8 @@ struct lp_hello {
 };
 
 /* Borrows all bytes that a client has sent so far. A pure function of them: more of the same
- * connection means another call with all of them. *out is whole after LP_HELLO_DONE only, but for the
- * alert. */
+ * connection means another call with all of them. *out is whole after LP_HELLO_DONE only, but for
+ * the alert. */
 enum lp_hello_outcome lp_hello_parse(struct lp_hello *out, struct lp_slice bytes);
 
 /* Puts a whole ClientHello that came in several records into one, in place, because the library

@@ -64,18 +64,20 @@ static struct piece write_answer(struct worker *worker, struct stream *stream)
     if (buffer == URING_NO_BUFFER)
         return (struct piece){.buffer = URING_NO_BUFFER};
     char *place = uring_buffer_base(worker->loop.uring, buffer);
+    const char *text =
+        stream->end_reason == END_PLAIN_ON_TLS ? "This port speaks TLS: use https." : words->body;
     bool has_content = stream->request->method != HTTP1_HEAD;
     size_t more = write_fields(stream, worker->scratch, sizeof(worker->scratch));
     int size = snprintf(
         place, LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES,
         "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
         "Cache-Control: no-store\r\n%s%.*s%s%s\r\n%s%s",
-        words->status, words->reason, strlen(words->body) + 1, words->fields, (int)more,
-        worker->scratch, stream->request->answer_status == 426 ? "Connection: upgrade" : "",
+        words->status, words->reason, strlen(text) + 1, words->fields, (int)more, worker->scratch,
+        stream->request->answer_status == 426 ? "Connection: upgrade" : "",
         stream->request->answer_status == 426
             ? (stream_has(stream, STREAM_CLIENT_KEEPS) ? "\r\n" : ", close\r\n")
             : (stream_has(stream, STREAM_CLIENT_KEEPS) ? "" : "Connection: close\r\n"),
-        has_content ? words->body : "", has_content ? "\n" : "");
+        has_content ? text : "", has_content ? "\n" : "");
     return (struct piece){place, (uint32_t)size, buffer};
 }
 

@@ -63,13 +63,31 @@ static bool keep_bytes(struct session *session, struct loop *loop)
     return true;
 }
 
+static void complain(struct worker *worker, const struct session *session, const char *why)
+{
+    char client[LP_ADDR_TEXT_MAX];
+    size_t size = lp_ip_format(&session->ip, client);
+
+    if (worker->loop.now_ms - worker->handshake_complained_ms < COMPLAIN_MS) {
+        worker->handshakes_uncounted++;
+        return;
+    }
+    worker->handshake_complained_ms = worker->loop.now_ms;
+    lp_log(LP_LOG_INFO, "listener %s: TLS handshake with %.*s failed: %s%s",
+           session->acceptor->listener_name, (int)size, client, why,
+           worker->handshakes_uncounted > 0 ? " (and others)" : "");
+    worker->handshakes_uncounted = 0;
+}
+
 /* RFC 8446, 6: what is no ClientHello of ours still hears why, in a record of its own. */
-static void refuse(struct worker *worker, struct session *session, char description)
+static void refuse(struct worker *worker, struct session *session, char description,
+                   const char *why)
 {
     const char alert[] = {21, 3, 3, 0, 2, 2, description};
     ssize_t ignored = send(session->conn.fd, alert, sizeof(alert), MSG_DONTWAIT | MSG_NOSIGNAL);
 
     (void)ignored;
+    complain(worker, session, why);
     session_end_quietly(worker, session);
 }
 
@@ -98,21 +116,21 @@ static void terminate(struct worker *worker, struct session *session, enum lp_he
             session->stage = SESSION_OPEN;
             stream_begin_refusal(worker, session, 400, END_PLAIN_ON_TLS, NULL);
         } else {
-            refuse(worker, session, 10); /* unexpected_message */
+            refuse(worker, session, 10, "it does not speak TLS"); /* unexpected_message */
         }
         return;
     case LP_HELLO_TOO_LARGE:
-        refuse(worker, session, 47); /* illegal_parameter */
+        refuse(worker, session, 47, "its hello is too large"); /* illegal_parameter */
         return;
     case LP_HELLO_DONE:
         if (!has_common_version(listener_of(session), hello)) {
-            refuse(worker, session, 70); /* protocol_version */
+            refuse(worker, session, 70, "no common version of TLS"); /* protocol_version */
             return;
         }
         break;
     case LP_HELLO_BAD:
         if (hello->alert != 0) {
-            refuse(worker, session, (char)hello->alert);
+            refuse(worker, session, (char)hello->alert, "its hello is malformed");
             return;
         }
         break; /* the library says what is wrong with it */
@@ -188,22 +206,6 @@ void hello_on_turn(struct worker *worker, struct session *session)
         conn_begin_tls(&worker->loop, conn, tls);
 }
 
-static void complain(struct worker *worker, const struct session *session, const char *why)
-{
-    char client[LP_ADDR_TEXT_MAX];
-    size_t size = lp_ip_format(&session->ip, client);
-
-    if (worker->loop.now_ms - worker->handshake_complained_ms < COMPLAIN_MS) {
-        worker->handshakes_uncounted++;
-        return;
-    }
-    worker->handshake_complained_ms = worker->loop.now_ms;
-    lp_log(LP_LOG_INFO, "listener %s: TLS handshake with %.*s failed: %s%s",
-           session->acceptor->listener_name, (int)size, client, why,
-           worker->handshakes_uncounted > 0 ? " (and others)" : "");
-    worker->handshakes_uncounted = 0;
-}
-
 void hello_on_connect(struct worker *worker, struct session *session, int error)
 {
     if (error == 0) {
@@ -223,7 +225,12 @@ void hello_on_timer(struct worker *worker, struct session *session)
     uint32_t limit_ms = session_timeouts(worker, session)->handshake;
     bool is_its_turn = session->close_at_ms != 0 && worker->loop.now_ms >= session->close_at_ms;
 
-    if (waited_ms >= limit_ms || (is_its_turn && session->stage == SESSION_HELLO))
+    bool is_too_late = waited_ms >= limit_ms;
+
+    /* Who has said nothing at all is no news. */
+    if (is_too_late && (session->stage == SESSION_HANDSHAKE || session->partial != NULL))
+        complain(worker, session, "it took too long");
+    if (is_too_late || (is_its_turn && session->stage == SESSION_HELLO))
         session_end_quietly(worker, session);
     else
         lp_timer_set_at_latest(&worker->loop.wheel, &session->conn.timer,
