@@ -185,7 +185,8 @@ describe('TLS versions and suites', { concurrency: 4 }, () => {
         await socket.echoes(`number ${++echoes}`);
         assert.ok(echoes < 100000);
       }
-      assert.ok(echoes >= 5, `only ${echoes} echoes until the last ServerHello`);
+      // All in one turn would leave room for one; a busy machine may give this process little time.
+      assert.ok(echoes >= 2, `only ${echoes} echoes until the last ServerHello`);
       assert.ok(clients.every((client) => client.buffer[0] === RECORD.HANDSHAKE));
     }
   });

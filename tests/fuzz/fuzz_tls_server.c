@@ -253,8 +253,7 @@ static void knock(struct end *end, char *bytes, size_t size)
         result = lp_tls_open(end->tls, &wire, bytes, &plain_size);
     else
         result = lp_tls_handshake(end->tls, &wire);
-    LP_ASSERT(plain_size == 0);
-    LP_ASSERT(result == LP_TLS_FAILED || (end->is_closed && result == LP_TLS_CLOSED));
+    LP_ASSERT(result == LP_TLS_FAILED && plain_size == 0);
     LP_ASSERT(lp_tls_is_established(end->tls) == end->is_done);
     free(wire.out);
 }
@@ -262,19 +261,19 @@ static void knock(struct end *end, char *bytes, size_t size)
 /* Takes bytes. */
 static void receive(struct end *end, char *bytes, size_t size)
 {
-    bool is_over = end->has_failed || end->is_closed;
-
-    if (is_over && end->tls != NULL)
+    if (end->has_failed && end->tls != NULL)
         knock(end, bytes, size);
-    else if (!is_over && end->tls == NULL) {
+    else if (end->tls == NULL && !end->has_failed) {
         LP_ASSERT(end->hello_size + size <= HELLO_ROOM);
         memcpy(end->hello + end->hello_size, bytes, size);
         end->hello_size += size;
         accept_client(end);
-    } else if (!is_over && end->is_done)
-        open_all(end, bytes, size);
-    else if (!is_over)
-        shake(end, bytes, size);
+    } else if (!end->has_failed && !end->is_closed) {
+        if (end->is_done)
+            open_all(end, bytes, size);
+        else
+            shake(end, bytes, size);
+    }
     free(bytes);
 }
 

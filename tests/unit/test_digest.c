@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 /* cmocka needs the headers above. */
 #include <cmocka.h>
@@ -155,6 +156,72 @@ static void random_bytes_fill_all_of_a_large_buffer(void **state)
         assert_in_range(seen[byte], 4096 - 640, 4096 + 640);
 }
 
+/* Sizes around those at which the kernel is asked for another block, or asked directly. */
+static const size_t draw_sizes[] = {0, 1, 8, 32, 127, 128, 129, 511, 512, 513, 4096};
+
+static void every_byte_that_is_asked_for_becomes_random_and_no_other(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LP_COUNT_OF(draw_sizes); i++) {
+        uint8_t drawn[4096 + 2], seen[4096 + 2] = {0};
+
+        for (int k = 0; k < 32; k++) {
+            memset(drawn, 0, sizeof(drawn));
+            lp_random(drawn + 1, draw_sizes[i]);
+            for (size_t at = 0; at < sizeof(drawn); at++)
+                seen[at] |= drawn[at];
+        }
+        for (size_t at = 0; at < sizeof(seen); at++)
+            assert_int_equal(seen[at] != 0, at >= 1 && at <= draw_sizes[i]);
+    }
+}
+
+/* Any eight bytes in a row that were given twice, however often and much is asked for at once. */
+#define STREAM_BYTES 100000u
+
+static void *draw_stream(void *out)
+{
+    uint8_t *stream = out;
+    size_t size = 0;
+
+    for (size_t i = 0; size < STREAM_BYTES; i++) {
+        size_t left = STREAM_BYTES - size, draw = draw_sizes[i % LP_COUNT_OF(draw_sizes)];
+
+        draw = draw < left ? draw : left;
+        lp_random(stream + size, draw);
+        size += draw;
+    }
+    return NULL;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+static void random_bytes_are_given_once_in_and_between_threads(void **state)
+{
+    (void)state;
+    static uint8_t streams[3][STREAM_BYTES];
+    static uint64_t numbers[3 * STREAM_BYTES];
+    pthread_t threads[2];
+    size_t count = 0;
+
+    for (size_t i = 0; i < LP_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, draw_stream, streams[i]), 0);
+    draw_stream(streams[2]);
+    for (size_t i = 0; i < LP_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < LP_COUNT_OF(streams); i++)
+        for (size_t at = 0; at + sizeof(uint64_t) <= STREAM_BYTES; at++)
+            memcpy(&numbers[count++], streams[i] + at, sizeof(uint64_t));
+    qsort(numbers, count, sizeof(numbers[0]), compare_numbers);
+    for (size_t i = 1; i < count; i++)
+        assert_true(numbers[i] != numbers[i - 1]);
+}
+
 static void *one_fast_number(void *out)
 {
     *(uint64_t *)out = lp_random_fast();
@@ -251,6 +318,8 @@ int main(void)
         cmocka_unit_test(long_data_has_the_same_digest_at_every_alignment),
         cmocka_unit_test(threads_may_hash_at_the_same_time),
         cmocka_unit_test(random_bytes_fill_all_of_a_large_buffer),
+        cmocka_unit_test(every_byte_that_is_asked_for_becomes_random_and_no_other),
+        cmocka_unit_test(random_bytes_are_given_once_in_and_between_threads),
         cmocka_unit_test(fast_numbers_differ_within_and_between_threads),
         cmocka_unit_test(every_bit_of_a_fast_number_is_set_half_the_time),
         cmocka_unit_test(base64_gives_the_answers_of_rfc_4648),

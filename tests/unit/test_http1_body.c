@@ -167,6 +167,10 @@ static void what_frames_or_routes_may_not_be_a_trailer(void **state)
         "x-forwarded-proto",
         "X-Real-IP",
         "X-Request_ID",
+        "X-Client-Cert-Subject",
+        "x_client_cert-subject",
+        "X-Client-Cert-Fingerprint",
+        "X-CLIENT_CERT_FINGERPRINT",
         "Forwarded",
         "Cookie",
         "Sec-WebSocket-Version",
@@ -177,6 +181,8 @@ static void what_frames_or_routes_may_not_be_a_trailer(void **state)
         "Hosts",
         "Content-Length-And-Much-More-Than-24-Bytes",
         "X-Forwarded-For-Somebody-Else",
+        "X-Client-Cert",
+        "X-Client-Cert-Fingerprints",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     };
     char text[128];

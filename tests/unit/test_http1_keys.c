@@ -258,6 +258,36 @@ static void a_unix_socket_peer_stays_without_address(void **state)
     assert_int_equal(found.family, 0);
 }
 
+static void a_host_name_has_no_port_and_no_trailing_dot(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *authority, *name;
+    } rows[] = {{"www.example.com", "www.example.com"},
+                {"www.example.com:8443", "www.example.com"},
+                {"www.example.com.", "www.example.com"},
+                {"WWW.Example.com.:443", "WWW.Example.com"},
+                {"a:", "a"},
+                {"192.0.2.1:80", "192.0.2.1"},
+                {"[2001:db8::1]", "[2001:db8::1]"},
+                {"[2001:db8::1]:443", "[2001:db8::1]"},
+                {"[2001:db8::1", "[2001:db8::1"},
+                {":80", ""},
+                {".", ""},
+                {"a..", "a."},
+                {"", ""}};
+
+    for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+        size_t size = strlen(rows[i].authority);
+        struct lp_slice name =
+            http1_host_name((struct lp_slice){guarded(rows[i].authority, size), size});
+
+        assert_int_equal(name.size, strlen(rows[i].name));
+        assert_memory_equal(name.data, rows[i].name, name.size);
+    }
+    assert_int_equal(http1_host_name((struct lp_slice){NULL, 0}).size, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +295,7 @@ int main(void)
         cmocka_unit_test(a_path_above_the_root_or_with_a_broken_escape_is_none),
         cmocka_unit_test(a_cookie_is_the_first_of_exactly_that_name),
         cmocka_unit_test(a_query_parameter_is_the_first_of_exactly_that_name),
+        cmocka_unit_test(a_host_name_has_no_port_and_no_trailing_dot),
         cmocka_unit_test(an_untrusted_peer_is_the_client_whatever_it_says),
         cmocka_unit_test(the_first_untrusted_address_from_the_right_is_the_client),
         cmocka_unit_test(what_is_no_address_stops_the_walk),

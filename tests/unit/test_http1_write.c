@@ -45,8 +45,8 @@ static void assert_request(const char *text, const struct http1_forward *forward
     assert_string_equal(written, expected);
 }
 
-static void assert_response(const char *text, enum http1_persist persist, bool without_chunked,
-                            const char *expected)
+static void assert_secure_response(const char *text, enum http1_persist persist,
+                                   bool without_chunked, struct lp_slice hsts, const char *expected)
 {
     const char *bytes = guarded(text, strlen(text)), *why;
     struct http1_response response;
@@ -56,12 +56,18 @@ static void assert_response(const char *text, enum http1_persist persist, bool w
                      HTTP1_DONE);
     assert_true(http1_read_response(&response, &head, bytes, HTTP1_GET, &why));
     written[http1_write_response(written, sizeof(written) - 1, &head, bytes, persist,
-                                 without_chunked, (struct lp_slice){0})] = '\0';
+                                 without_chunked, hsts)] = '\0';
     assert_string_equal(written, expected);
     for (size_t out_max = 0; out_max < strlen(expected); out_max++)
-        assert_int_equal(http1_write_response(written, out_max, &head, bytes, persist,
-                                              without_chunked, (struct lp_slice){0}),
-                         0);
+        assert_int_equal(
+            http1_write_response(written, out_max, &head, bytes, persist, without_chunked, hsts),
+            0);
+}
+
+static void assert_response(const char *text, enum http1_persist persist, bool without_chunked,
+                            const char *expected)
+{
+    assert_secure_response(text, persist, without_chunked, (struct lp_slice){0}, expected);
 }
 
 /* Requests. */
@@ -199,6 +205,56 @@ static void a_peer_without_an_address_is_not_mentioned(void **state)
                    "X-Forwarded-Host: a\r\n\r\n");
 }
 
+static const struct http1_forward from_verified = {.client_ip = {"192.0.2.1", 9},
+                                                   .proto = {"https", 5},
+                                                   .real_ip = {"192.0.2.1", 9},
+                                                   .client_subject = {"CN=me,O=x\\,y", 12},
+                                                   .client_fingerprint = {"00ff", 4}};
+
+#define OURS_OF_VERIFIED                                                                           \
+    "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"            \
+    "X-Real-IP: 192.0.2.1\r\nX-Client-Cert-Subject: CN=me,O=x\\,y\r\n"                             \
+    "X-Client-Cert-Fingerprint: 00ff\r\n"
+
+static void a_verified_client_is_named_by_its_certificate(void **state)
+{
+    (void)state;
+    static const char text[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    assert_request(text, &from_verified, "GET / HTTP/1.1\r\nHost: a\r\n" OURS_OF_VERIFIED "\r\n");
+    for (size_t out_max = 0; out_max < strlen(written); out_max++)
+        assert_int_equal(write_request(text, &from_verified, out_max), 0);
+}
+
+/* Whoever sends them, a trusted proxy as well. */
+static void nobody_else_says_whose_certificate_it_was(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Client-Cert-Subject: CN=root\r\nA: 1\r\n"
+        "x-CLIENT-cert-fingerprint: 6\r\nX_Client_Cert_Subject: CN=root\r\n"
+        "X-Client-Cert_Fingerprint: 6\r\nX-Client-Cert-Subject: CN=again\r\nB: 2\r\n\r\n";
+    static const char proxied[] =
+        "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nX-Forwarded-For: 10.0.0.1\r\n"
+        "X-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nX-Real-IP: 192.0.2.1\r\n"
+        "X-Request-ID: id-1\r\n\r\n";
+
+    assert_request(text, &from_client, "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n" OURS "\r\n");
+    assert_request(text, &from_proxy, proxied);
+    assert_request(text, &from_verified,
+                   "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n" OURS_OF_VERIFIED "\r\n");
+}
+
+static void nobody_nominates_a_certificate_away(void **state)
+{
+    (void)state;
+
+    assert_request("GET / HTTP/1.1\r\nHost: a\r\n"
+                   "Connection: X-Client-Cert-Subject, x-client-cert-fingerprint\r\n"
+                   "X-Client-Cert-Subject: CN=root\r\n\r\n",
+                   &from_verified, "GET / HTTP/1.1\r\nHost: a\r\n" OURS_OF_VERIFIED "\r\n");
+}
+
 #define WEBSOCKET                                                                                  \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"                 \
     "Sec-WebSocket-Extensions: permessage-deflate\r\n"
@@ -294,6 +350,25 @@ static void a_length_where_no_body_can_be_is_dropped(void **state)
                     false, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
 }
 
+static void ours_is_the_only_word_on_strict_transport(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "HTTP/1.1 200 OK\r\nstrict-transport-security: max-age=0\r\nA: b\r\n"
+        "Strict-Transport-Security: max-age=1; preload\r\nContent-Length: 0\r\n\r\n";
+    static const char without[] = "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0\r\n\r\n";
+
+    assert_secure_response(text, HTTP1_PERSIST_CLOSE, false, LP_SLICE("max-age=300"),
+                           "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0\r\n"
+                           "Strict-Transport-Security: max-age=300\r\nConnection: close\r\n\r\n");
+    assert_secure_response(without, HTTP1_PERSIST_DEFAULT, false, LP_SLICE("max-age=300"),
+                           "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0\r\n"
+                           "Strict-Transport-Security: max-age=300\r\n\r\n");
+    /* Without ours the server's goes on. */
+    assert_response(text, HTTP1_PERSIST_DEFAULT, false, text);
+    assert_response(without, HTTP1_PERSIST_DEFAULT, false, without);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +384,9 @@ int main(void)
         cmocka_unit_test(a_trusted_proxy_that_says_nothing_gets_our_words),
         cmocka_unit_test(a_client_behind_a_trusted_proxy_cannot_nominate_its_address_away),
         cmocka_unit_test(a_peer_without_an_address_is_not_mentioned),
+        cmocka_unit_test(a_verified_client_is_named_by_its_certificate),
+        cmocka_unit_test(nobody_else_says_whose_certificate_it_was),
+        cmocka_unit_test(nobody_nominates_a_certificate_away),
         cmocka_unit_test(an_upgrade_is_asked_for_in_our_own_words),
         cmocka_unit_test(a_request_that_does_not_fit_is_not_written),
         cmocka_unit_test(a_response_loses_only_what_is_for_this_hop),
@@ -316,6 +394,7 @@ int main(void)
         cmocka_unit_test(how_the_connection_goes_on_is_said_in_our_words),
         cmocka_unit_test(chunked_is_not_said_to_a_client_of_1_0),
         cmocka_unit_test(a_length_where_no_body_can_be_is_dropped),
+        cmocka_unit_test(ours_is_the_only_word_on_strict_transport),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -571,6 +571,129 @@ static void a_list_of_versions_has_its_length(void **state)
         assert_int_equal(parse_one(43, bad[i]), LP_HELLO_BAD);
 }
 
+/* ---- Alerts for what the library would let pass ---- */
+
+enum { RECORD_OVERFLOW = 22, HANDSHAKE_FAILURE = 40, DECODE_ERROR = 50, MISSING_EXTENSION = 109 };
+
+static void a_record_of_more_than_16_kib_deserves_record_overflow(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("\x16\x03\x01\x40\x01\x01", 6), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, RECORD_OVERFLOW);
+    assert_int_equal(parse("\x16\x03\x01\x40\x00\x01", 6), LP_HELLO_MORE);
+    assert_int_equal(parse("\x16\x03\x01\x00\x00\x01", 6), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, 0);
+}
+
+static void a_first_hello_renegotiates_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_one(0xff01, LP_SLICE("\x00")), LP_HELLO_DONE);
+    assert_int_equal(parse_one(0xff01, LP_SLICE("\x01x")), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, HANDSHAKE_FAILURE);
+    assert_int_equal(parse_one(0xff01, LP_SLICE("")), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, HANDSHAKE_FAILURE);
+}
+
+static void a_pre_shared_key_comes_with_its_modes(void **state)
+{
+    (void)state;
+    struct draft extensions = {.size = 0};
+
+    assert_int_equal(parse_one(41, LP_SLICE("whatever")), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, MISSING_EXTENSION);
+    put_extension(&extensions, 45, "\x01\x01", 2);
+    put_extension(&extensions, 41, "whatever", 8);
+    assert_int_equal(parse_extensions(&extensions), LP_HELLO_DONE);
+    assert_int_equal(hello.alert, 0);
+}
+
+static void an_empty_name_cannot_be_decoded(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_name("", 0), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, DECODE_ERROR);
+}
+
+/* ---- One record of several ---- */
+
+/* What comes behind the hello of a client that does not wait. */
+static const char behind[] = "\x14\x03\x03\x00\x01\x01\x17\x03\x03 and more";
+
+/* Joins a copy, behind which there is nothing. */
+static size_t join(struct draft *draft)
+{
+    char *bytes = (char *)(uintptr_t)guarded(draft->bytes, draft->size);
+    size_t size = lp_hello_join(bytes, draft->size);
+
+    assert_true(size <= draft->size);
+    memcpy(draft->bytes, bytes, size);
+    return size;
+}
+
+static void records_are_joined_and_mean_the_same(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 2, 3, 4, 5, 6, 100, 134, 1000};
+
+    for (size_t i = 0; i < LP_COUNT_OF(clients); i++)
+        for (size_t k = 0; k < LP_COUNT_OF(sizes); k++) {
+            struct draft whole = *sent_by(&clients[i]), message = whole, *records;
+            size_t rest = k % 2 == 0 ? 0 : sizeof(behind);
+            message.size -= 5;
+            memmove(message.bytes, message.bytes + 5, message.size);
+            records = records_of(&message, sizes[k]);
+            if (sizes[k] >= message.size)
+                continue;
+            put_bytes(records, behind, rest);
+            assert_int_equal(join(records), whole.size + rest);
+            assert_memory_equal(records->bytes + 5, whole.bytes + 5, message.size);
+            assert_memory_equal(records->bytes + whole.size, behind, rest);
+            assert_int_equal(parse(records->bytes, whole.size), LP_HELLO_DONE);
+            assert_said_by(&clients[i]);
+            /* One stays one. */
+            records->size = whole.size + rest;
+            assert_int_equal(join(records), whole.size + rest);
+        }
+}
+
+static void assert_stays(const void *bytes, size_t size)
+{
+    static struct draft draft;
+
+    draft.size = 0;
+    put_bytes(&draft, bytes, size);
+    assert_int_equal(join(&draft), size);
+    assert_memory_equal(draft.bytes, bytes, size);
+}
+
+static void one_record_stays_as_it_came(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LP_COUNT_OF(clients); i++) {
+        struct draft sent = *sent_by(&clients[i]);
+        assert_stays(sent.bytes, sent.size);
+        put_bytes(&sent, behind, sizeof(behind));
+        assert_stays(sent.bytes, sent.size);
+    }
+}
+
+static void what_is_unfinished_or_no_hello_is_not_joined(void **state)
+{
+    (void)state;
+    struct draft message = *sent_by(&clients[0]), *records;
+
+    message.size -= 5;
+    memmove(message.bytes, message.bytes + 5, message.size);
+    records = records_of(&message, 40);
+    for (size_t size = 0; size < records->size; size++)
+        assert_stays(records->bytes, size);
+    records->bytes[45] = 23; /* the second record is none of a handshake */
+    assert_stays(records->bytes, records->size);
+    assert_stays("GET / HTTP/1.1\r\n\r\n", 18);
+    assert_stays("", 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -597,6 +720,13 @@ int main(void)
         cmocka_unit_test(supported_versions_count_before_the_legacy_one),
         cmocka_unit_test(without_supported_versions_the_legacy_one_counts),
         cmocka_unit_test(a_list_of_versions_has_its_length),
+        cmocka_unit_test(a_record_of_more_than_16_kib_deserves_record_overflow),
+        cmocka_unit_test(a_first_hello_renegotiates_nothing),
+        cmocka_unit_test(a_pre_shared_key_comes_with_its_modes),
+        cmocka_unit_test(an_empty_name_cannot_be_decoded),
+        cmocka_unit_test(records_are_joined_and_mean_the_same),
+        cmocka_unit_test(one_record_stays_as_it_came),
+        cmocka_unit_test(what_is_unfinished_or_no_hello_is_not_joined),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -382,6 +382,60 @@ static void a_block_comes_home_from_another_thread(void **state)
     tls_memory_thread_end();
 }
 
+static void what_rests_between_two_trims_goes_back(void **state)
+{
+    (void)state;
+    tls_memory_thread_begin();
+    assert_false(tls_memory_trim()); /* there is nothing yet */
+    tls_memory_put(get_filled(500));
+    tls_memory_put(get_filled(16000));
+    assert_int_equal(look().slabs_count, 2);
+    assert_true(tls_memory_trim());
+    assert_int_equal(look().slabs_count, 2);
+    tls_memory_put(get_filled(500)); /* of one size only */
+    assert_true(tls_memory_trim());
+    assert_int_equal(look().slabs_count, 1);
+    assert_false(tls_memory_trim());
+    assert_int_equal(look().slabs_count, 0);
+    assert_int_equal(look().slab_bytes, 0);
+    assert_false(tls_memory_trim());
+    tls_memory_put(get_filled(500)); /* and it goes on */
+    assert_int_equal(look().slabs_count, 1);
+    tls_memory_thread_end();
+}
+
+static void what_is_used_survives_every_trim(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 64, 500, 1728, 16645, 36864, 100000};
+    char *blocks[LP_COUNT_OF(sizes)];
+
+    tls_memory_thread_begin();
+    for (size_t i = 0; i < LP_COUNT_OF(sizes); i++)
+        blocks[i] = get_filled(sizes[i]);
+    uint64_t slabs_count = look().slabs_count;
+    for (int i = 0; i < 5; i++)
+        assert_false(tls_memory_trim());
+    assert_int_equal(look().slabs_count, slabs_count);
+    for (size_t i = 0; i < LP_COUNT_OF(sizes); i++) {
+        assert_filled(blocks[i], sizes[i], sizes[i]);
+        tls_memory_put(blocks[i]);
+    }
+    tls_memory_thread_end();
+}
+
+static void what_others_put_back_is_trimmed_too(void **state)
+{
+    (void)state;
+    tls_memory_thread_begin();
+    put_back_by_another_thread(get_filled(500));
+    assert_int_equal(look().slabs_count, 1);
+    assert_true(tls_memory_trim());
+    assert_false(tls_memory_trim());
+    assert_int_equal(look().slabs_count, 0);
+    tls_memory_thread_end();
+}
+
 static void a_block_outlives_its_thread(void **state)
 {
     (void)state;
@@ -414,6 +468,9 @@ int main(void)
 #endif
         cmocka_unit_test(blocks_may_be_put_back_by_any_thread_at_any_time),
         cmocka_unit_test(a_block_comes_home_from_another_thread),
+        cmocka_unit_test(what_rests_between_two_trims_goes_back),
+        cmocka_unit_test(what_is_used_survives_every_trim),
+        cmocka_unit_test(what_others_put_back_is_trimmed_too),
         cmocka_unit_test(a_block_outlives_its_thread),
     };
 
