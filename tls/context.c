@@ -68,6 +68,7 @@ struct context *context_create(bool is_client, uint32_t versions)
         context_drop(context);
         return NULL;
     }
+    wolfSSL_CTX_set_timeout(context->library, TICKET_LIFE_S); /* its own default is 500 s */
     wolfSSL_CTX_set_session_cache_mode(context->library, WOLFSSL_SESS_CACHE_OFF);
     session_set_callbacks(context->library);
     return context;

@@ -121,7 +121,6 @@ static void issue_tickets(struct context *context, const struct lp_cfg_listener 
     wolfSSL_CTX_set_TicketEncCb(context->library, ticket_crypt);
     wolfSSL_CTX_set_TicketEncCtx(context->library, &context->tickets);
     wolfSSL_CTX_set_TicketHint(context->library, (int)TICKET_EPOCH_S);
-    wolfSSL_CTX_set_timeout(context->library, TICKET_LIFE_S); /* its own default is 500 s */
 }
 
 /* --- building --- */

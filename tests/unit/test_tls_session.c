@@ -2,6 +2,32 @@
  * one another, record by record. */
 #include "tests/unit/tls_pair.h"
 
+#include <sys/time.h>
+#include <time.h>
+
+/* This program's clock, for tls/ and for the library: tests may move it. */
+static int64_t clock_is_ahead_s;
+
+time_t time(time_t *out)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (out != NULL)
+        *out = now.tv_sec + clock_is_ahead_s;
+    return now.tv_sec + clock_is_ahead_s;
+}
+
+int gettimeofday(struct timeval *restrict out, void *restrict zone)
+{
+    struct timespec now;
+
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *out = (struct timeval){.tv_sec = now.tv_sec + clock_is_ahead_s, .tv_usec = now.tv_nsec / 1000};
+    return 0;
+}
+
 /* --- handshakes --- */
 
 static void both_versions_shake_hands_and_speak(void **state)
@@ -179,6 +205,34 @@ static void a_ticket_is_good_where_secret_listener_and_certificate_are_the_same(
         for (size_t i = 0; i < LP_COUNT_OF(all); i++)
             lp_tls_front_destroy(all[i]);
     }
+}
+
+/* Its key is that of its 12 hours, and is good for those before and after. */
+static void a_ticket_is_good_for_hours_and_not_for_days(void **state)
+{
+    static const struct {
+        int64_t age_s;
+        bool is_good;
+    } cases[] = {
+        {0, true}, {9 * 60, true}, {11 * 3600, true}, {25 * 3600, false}, {72 * 3600, false}};
+
+    (void)state;
+    for (uint32_t versions = LP_TLS_1_2; versions <= LP_TLS_1_3; versions++)
+        for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
+            struct lp_tls_front *front = front_with((struct front_options){.versions = versions});
+            struct lp_tls_back *back = back_with(trusting("www.example.com"));
+            bool was_resumed;
+            struct lp_tls_ticket *ticket = visit(front, back, NULL, &was_resumed);
+
+            clock_is_ahead_s = cases[i].age_s;
+            struct lp_tls_ticket *next = visit(front, back, ticket, &was_resumed);
+            clock_is_ahead_s = 0;
+            assert_int_equal(was_resumed, cases[i].is_good);
+            lp_tls_ticket_free(ticket);
+            lp_tls_ticket_free(next);
+            lp_tls_front_destroy(front);
+            lp_tls_back_destroy(back);
+        }
 }
 
 static void six_hundred_resumptions_in_a_chain_succeed(void **state)
@@ -421,6 +475,7 @@ int main(void)
         cmocka_unit_test(a_demanded_client_certificate_is_verified_and_named),
         cmocka_unit_test(only_tickets_of_tls_1_3_can_wait),
         cmocka_unit_test(a_ticket_is_good_where_secret_listener_and_certificate_are_the_same),
+        cmocka_unit_test(a_ticket_is_good_for_hours_and_not_for_days),
         cmocka_unit_test(six_hundred_resumptions_in_a_chain_succeed),
         cmocka_unit_test(a_ticket_of_a_server_is_not_used_by_those_who_trust_others),
         cmocka_unit_test(bytes_of_any_number_arrive_in_pieces_of_any_size),
