@@ -109,6 +109,16 @@ bool lp_tls_check(const struct lp_config *config, struct lp_config_report *repor
     return ok;
 }
 
+/* One that this build cannot read (an old algorithm in a system's bundle), or that is not of today,
+ * is left out; none at all is an error. */
+static bool load_authorities(WOLFSSL_CTX *library, struct lp_slice file, word32 flags)
+{
+    return file.size > 0 &&
+           wolfSSL_CTX_load_verify_buffer_ex(
+               library, (const unsigned char *)file.data, (long)file.size, WOLFSSL_FILETYPE_PEM, 0,
+               WOLFSSL_LOAD_FLAG_IGNORE_ERR | flags) == WOLFSSL_SUCCESS;
+}
+
 bool context_trust(struct context *context, const char *path, uint8_t digest[LP_SHA256_BYTES],
                    struct lp_err *err)
 {
@@ -117,17 +127,13 @@ bool context_trust(struct context *context, const char *path, uint8_t digest[LP_
     if (!pem_read_file(&file, path, err))
         return false;
     lp_sha256(digest, file);
-    /* One that this build cannot read (an old algorithm in a system's bundle) is left out; none at
-     * all is an error. */
-    int result = file.size == 0
-                     ? WOLFSSL_FAILURE
-                     : wolfSSL_CTX_load_verify_buffer_ex(
-                           context->library, (const unsigned char *)file.data, (long)file.size,
-                           WOLFSSL_FILETYPE_PEM, 0,
-                           WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
-    if (result != WOLFSSL_SUCCESS)
+    bool ok = load_authorities(context->library, file, 0);
+    if (!ok && load_authorities(context->library, file, WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY))
+        lp_err_set(err, LP_ERR_CONFIG,
+                   "%s: every certificate of a CA in it has expired, or is not valid yet", path);
+    else if (!ok)
         lp_err_set(err, LP_ERR_CONFIG, "%s: no certificate of a CA in it; it %s", path,
                    pem_describe(file));
     pem_free_file(file);
-    return result == WOLFSSL_SUCCESS;
+    return ok;
 }

@@ -99,6 +99,14 @@ describe('errors of certificates', { concurrency: 4 }, () => {
     await isWrong(t, { pool: { cert: site.cert, key: pki.ca.issue('another').key } }, 'pools.app.tls.key', /fit|match|belong/);
   });
 
+  test('an authority that has expired is none, alone or among others', async (t) => {
+    const old = pki.ca.issue('an old authority', { isAuthority: true, from: -9, to: -1 });
+    await isWrong(t, showing(site.cert, site.key, { client_ca: old.cert }), 'listeners.web.tls.client_ca', /expired/);
+    const both = scratch(t, 'both.pem', old.pem + pki.ca.pem);
+    const { file } = await written(t, showing(site.cert, site.key, { client_ca: both }));
+    assert.equal((await check(file)).code, 0);
+  });
+
   test('an expired certificate is an error, one that ends within 7 days a warning', async (t) => {
     await isWrong(t, showing(pki.ca.issue('old', { from: -9, to: -1 }).cert, pki.ca.issue('old', { from: -9, to: -1 }).key), CERT, /expired/);
     const soon = pki.ca.issue('soon', { to: 6 });
