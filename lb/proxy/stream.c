@@ -144,7 +144,7 @@ static bool write_head(struct worker *worker, struct stream *stream,
                                     .request_id = request_id(worker, conn->io->in.data, made_id),
                                     .is_trusted = is_trusted,
                                     .real_ip = {client, lp_ip_format(client_ip, client)}};
-    if (session_is_secure(session)) {
+    if (session_is_secure(session) && listener->tls.client_ca.path.size > 0) {
         struct lp_tls_facts facts;
         lp_tls_facts(conn_tls_session(conn), &facts);
         forward.client_subject = facts.client_subject;
