@@ -7,22 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define POISONS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POISONS 1
-#endif
-#endif
-#ifdef POISONS
-#include <sanitizer/asan_interface.h>
-#define poison(memory, size)   __asan_poison_memory_region(memory, size)
-#define unpoison(memory, size) __asan_unpoison_memory_region(memory, size)
-#else
-#define poison(memory, size)   ((void)(memory), (void)(size))
-#define unpoison(memory, size) ((void)(memory), (void)(size))
-#endif
+#include "base/poison.h"
 
 /* Objects of any size that is a multiple of 16 fill whole pages then. */
 #define SLAB_OBJECTS LP_POOL_SLAB_OBJECTS
@@ -53,7 +38,7 @@ static void free_slab(struct lp_pool *pool, struct lp_pool_slab *slab)
 {
     lp_list_remove(&slab->link);
     pool->slabs[slab->index] = NULL;
-    unpoison(slab->objects, slab_bytes(pool));
+    LP_UNPOISON(slab->objects, slab_bytes(pool));
     munmap(slab->objects, slab_bytes(pool));
     lp_free(slab);
 }
@@ -119,7 +104,7 @@ static struct lp_pool_slab *add_slab(struct lp_pool *pool)
     lp_list_init(&slab->link);
     for (uint32_t i = 0; i < SLAB_OBJECTS; i++)
         slab->next_free[i] = (uint16_t)(i + 1 < SLAB_OBJECTS ? i + 1 : NO_OBJECT);
-    poison(objects, bytes);
+    LP_POISON(objects, bytes);
     pool->slabs[slab->index] = slab;
     pool->empty_slabs_count++;
     lp_list_push_front(&pool->partial, &slab->link);
@@ -160,7 +145,7 @@ void *lp_pool_get(struct lp_pool *pool, struct lp_pool_name *name)
     *name = (struct lp_pool_name){.slot = slab->index * SLAB_OBJECTS + at,
                                   .generation = slab->generation[at]};
     char *object = object_at(pool, slab, at);
-    unpoison(object, pool->object_size);
+    LP_UNPOISON(object, pool->object_size);
     memset(object, 0, pool->object_size);
     return object;
 }
@@ -184,7 +169,7 @@ void lp_pool_put(struct lp_pool *pool, uint32_t slot)
 
     LP_ASSERT(slab != NULL);
     LP_ASSERT(slab->generation[at] != 0);
-    poison(object_at(pool, slab, at), pool->object_size);
+    LP_POISON(object_at(pool, slab, at), pool->object_size);
     slab->generation[at] = 0;
     if (slab->first_free == NO_OBJECT)
         lp_list_push_front(&pool->partial, &slab->link);

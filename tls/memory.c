@@ -16,26 +16,15 @@
 #include <wolfssl/wolfcrypt/memory.h>
 #include <wolfssl/wolfcrypt/settings.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define POISONS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POISONS 1
-#endif
-#endif
-#ifdef POISONS
-#include <sanitizer/asan_interface.h>
+#include "base/poison.h"
+#ifdef LP_POISONS
 #include <sanitizer/lsan_interface.h>
-#define poison(memory, size)   __asan_poison_memory_region(memory, size)
-#define unpoison(memory, size) __asan_unpoison_memory_region(memory, size)
 /* What only a block of ours points to is not lost. */
 #define root(memory, size)   __lsan_register_root_region(memory, size)
 #define unroot(memory, size) __lsan_unregister_root_region(memory, size)
 #else
-#define poison(memory, size)   ((void)(memory), (void)(size))
-#define unpoison(memory, size) ((void)(memory), (void)(size))
-#define root(memory, size)     ((void)(memory), (void)(size))
-#define unroot(memory, size)   ((void)(memory), (void)(size))
+#define root(memory, size)   ((void)(memory), (void)(size))
+#define unroot(memory, size) ((void)(memory), (void)(size))
 #endif
 
 #define SLAB_BYTES      ((size_t)256 * 1024)
@@ -127,7 +116,7 @@ static void unmap_slab(struct slab *slab)
     size_t size = slab->size;
 
     unroot(slab, size);
-    unpoison(slab, size);
+    LP_UNPOISON(slab, size);
     munmap(slab, size);
 }
 
@@ -169,7 +158,7 @@ static struct slab *add_slab(struct heap *heap, uint32_t class_index)
     if (slab == NULL)
         return NULL;
     slab->blocks_count = (SLAB_BYTES - SLAB_HEAD_BYTES) / block_bytes[class_index];
-    poison((char *)slab + SLAB_HEAD_BYTES, SLAB_BYTES - SLAB_HEAD_BYTES);
+    LP_POISON((char *)slab + SLAB_HEAD_BYTES, SLAB_BYTES - SLAB_HEAD_BYTES);
     lp_list_push_front(&heap->usable[class_index], &slab->link);
     heap->empty_count[class_index]++;
     heap->use.slabs_count++;
@@ -197,12 +186,12 @@ static void *heap_get(struct heap *heap, uint32_t class_index, size_t size)
         return NULL;
     struct block *block = slab->free;
     if (block != NULL) {
-        unpoison(block, sizeof(*block));
+        LP_UNPOISON(block, sizeof(*block));
         slab->free = block->next;
-        poison(block, sizeof(*block));
+        LP_POISON(block, sizeof(*block));
     } else
         block = block_at(slab, slab->fresh_index++);
-    unpoison(block, size);
+    LP_UNPOISON(block, size);
     if (slab->used_count++ == 0) {
         heap->empty_count[class_index]--;
         heap->rested &= ~(1u << class_index);
@@ -236,7 +225,7 @@ static void heap_put(struct heap *heap, struct block *block)
         lp_list_push_front(&heap->usable[slab->class_index], &slab->link);
     block->next = slab->free;
     slab->free = block;
-    poison(block, block_bytes[slab->class_index]);
+    LP_POISON(block, block_bytes[slab->class_index]);
     heap->use.blocks_count--;
     if (--slab->used_count == 0)
         on_empty_slab(heap, slab);
@@ -354,8 +343,8 @@ void tls_memory_put(void *memory)
     if (memory == NULL)
         return;
     struct slab *slab = slab_of(memory);
-    poison(memory, room_of(slab));
-    unpoison(memory, sizeof(struct block));
+    LP_POISON(memory, room_of(slab));
+    LP_UNPOISON(memory, sizeof(struct block));
     if (slab->class_index == ALONE)
         unmap_slab(slab);
     else if (slab->heap != own_heap)
@@ -373,14 +362,14 @@ void *tls_memory_resize(void *memory, size_t size)
     size_t room = room_of(slab_of(memory));
     /* Not much larger than it needs to be: it may stay for long. */
     if (size <= room && size > room / 2) {
-        poison(memory, room);
-        unpoison(memory, size);
+        LP_POISON(memory, room);
+        LP_UNPOISON(memory, size);
         return memory;
     }
     void *copy = tls_memory_get(size);
     if (copy == NULL)
         return NULL;
-    unpoison(memory, room);
+    LP_UNPOISON(memory, room);
     memcpy(copy, memory, size < room ? size : room);
     tls_memory_put(memory);
     return copy;

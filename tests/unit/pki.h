@@ -4,6 +4,20 @@
 #ifndef LP_TESTS_PKI_H
 #define LP_TESTS_PKI_H
 
+#include "base/base.h"
+#include "tls/pem.h"
+
+/* The first certificate of a PEM text. */
+static inline struct lp_slice pki_der(struct lp_arena *arena, const char *pem)
+{
+    struct lp_slice text = lp_slice_of(pem), der;
+    struct pem_block block;
+
+    LP_ASSERT(pem_next(&text, &block) == PEM_BLOCK);
+    LP_ASSERT(pem_decode(&der, &block, arena));
+    return der;
+}
+
 /* clang-format off */
 /* CN=root,O=limpet tests: signed itself and the middle one. */
 #define PKI_ROOT \

@@ -81,17 +81,6 @@ static const char *write_base64(const char *name, const char *text)
     return write_bytes(name, bytes, size);
 }
 
-/* The first certificate of a PEM text. */
-static struct lp_slice der_of(const char *pem)
-{
-    struct lp_slice text = lp_slice_of(pem), der;
-    struct pem_block block;
-
-    assert_int_equal(pem_next(&text, &block), PEM_BLOCK);
-    assert_true(pem_decode(&der, &block, &arena));
-    return der;
-}
-
 static void hear(void *listener, enum certificate_file at, bool is_error, const char *sentence)
 {
     struct heard *heard = listener;
@@ -158,7 +147,7 @@ static void a_chain_with_its_key_tells_names_dates_kind_and_subject(void **state
     assert_true(load(&out, &heard, PKI_LEAF PKI_MIDDLE, PKI_LEAF_KEY));
     assert_int_equal(heard.warnings_count, 0);
     assert_int_equal(out.chain_count, 2);
-    assert_true(lp_slice_equal(out.chain[1], der_of(PKI_MIDDLE)));
+    assert_true(lp_slice_equal(out.chain[1], pki_der(&arena, PKI_MIDDLE)));
     assert_false(out.is_rsa);
     assert_int_equal(out.bits, 256);
     assert_int_equal(out.not_before_s, BEGINS_S);
@@ -306,7 +295,7 @@ static void a_file_of_another_form_is_called_by_its_name(void **state)
     (void)state;
     struct certificate out;
     struct heard heard;
-    struct lp_slice der = der_of(PKI_LEAF);
+    struct lp_slice der = pki_der(&arena, PKI_LEAF);
     const char *path = write_bytes("leaf.der", der.data, der.size);
 
     assert_false(load_at(&out, &heard, path, NULL, NULL, NOW_S));
@@ -518,7 +507,7 @@ static void a_good_response_is_stapled_as_it_is(void **state)
 static void a_response_of_another_day_is_a_warning_and_not_stapled(void **state)
 {
     (void)state;
-    struct lp_slice leaf = der_of(PKI_LEAF);
+    struct lp_slice leaf = pki_der(&arena, PKI_LEAF);
     struct x509 certificate;
     struct staple staple;
     struct lp_err err;
@@ -569,7 +558,8 @@ static void a_response_that_helps_no_client_is_refused(void **state)
 static void a_response_of_another_issuer_is_refused(void **state)
 {
     (void)state;
-    struct lp_slice leaf = der_of(PKI_LEAF), root = der_of(PKI_ROOT), middle = der_of(PKI_MIDDLE);
+    struct lp_slice leaf = pki_der(&arena, PKI_LEAF), root = pki_der(&arena, PKI_ROOT),
+                    middle = pki_der(&arena, PKI_MIDDLE);
     struct x509 certificate, issuer;
     struct staple staple;
     struct lp_err err;
@@ -591,7 +581,7 @@ static void a_response_of_another_issuer_is_refused(void **state)
 static void a_response_cut_anywhere_is_refused(void **state)
 {
     (void)state;
-    struct lp_slice leaf = der_of(PKI_LEAF);
+    struct lp_slice leaf = pki_der(&arena, PKI_LEAF);
     struct x509 certificate;
     struct staple staple;
     struct lp_err err;

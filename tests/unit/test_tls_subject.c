@@ -29,17 +29,6 @@ static int end(void **state)
     return 0;
 }
 
-/* The first certificate of a PEM text. */
-static struct lp_slice der_of(const char *pem)
-{
-    struct lp_slice text = lp_slice_of(pem), der;
-    struct pem_block block;
-
-    assert_int_equal(pem_next(&text, &block), PEM_BLOCK);
-    assert_true(pem_decode(&der, &block, &arena));
-    return der;
-}
-
 /* --- building names --- */
 
 static struct lp_slice wrap(uint8_t tag, struct lp_slice body)
@@ -102,7 +91,7 @@ static void assert_value(uint8_t tag, struct lp_slice value, const char *wanted)
 static void a_subject_reads_as_openssl_writes_it_in_rfc_2253(void **state)
 {
     (void)state;
-    struct lp_slice der = der_of(PKI_CLIENT);
+    struct lp_slice der = pki_der(&arena, PKI_CLIENT);
     struct x509 read;
     char hex[2 * LP_SHA256_BYTES + 1];
 

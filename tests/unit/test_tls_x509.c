@@ -27,22 +27,11 @@ static int end(void **state)
     return 0;
 }
 
-/* The first certificate of a PEM text. */
-static struct lp_slice der_of(const char *pem)
-{
-    struct lp_slice text = lp_slice_of(pem), der;
-    struct pem_block block;
-
-    assert_int_equal(pem_next(&text, &block), PEM_BLOCK);
-    assert_true(pem_decode(&der, &block, &arena));
-    return der;
-}
-
 /* --- is it the certificate of this server --- */
 
 static bool is_for(const char *pem, const char *name)
 {
-    return certificate_is_for(der_of(pem), lp_slice_of(name));
+    return certificate_is_for(pki_der(&arena, pem), lp_slice_of(name));
 }
 
 static void a_certificate_is_for_its_names_whatever_their_case(void **state)
@@ -100,7 +89,7 @@ static void the_common_name_says_nothing_about_a_server(void **state)
 static void what_is_no_certificate_is_for_nobody(void **state)
 {
     (void)state;
-    struct lp_slice der = der_of(PKI_LEAF);
+    struct lp_slice der = pki_der(&arena, PKI_LEAF);
     struct x509 read;
 
     for (size_t cut = 0; cut < der.size; cut++) {
