@@ -17,7 +17,7 @@ struct crypto {
 
 static void give_back(struct crypto_job *job)
 {
-    struct crypto_box *box = job->box;
+    struct crypto_box *box = job->box; /* the job is not ours any more when it is in there */
     const uint64_t one = 1;
 
     job->next = atomic_load_explicit(&box->done, memory_order_relaxed);

@@ -238,9 +238,12 @@ static bool start_workers(struct process *process, struct lp_err *err)
 
 static void join_workers(struct process *process)
 {
+    for (uint32_t i = 0; i < process->workers_count; i++)
+        pthread_join(process->workers[i].thread, NULL);
+    /* It may still be about to wake one whose job came back a moment ago. */
+    crypto_destroy(process->crypto);
     for (uint32_t i = 0; i < process->workers_count; i++) {
         struct worker *worker = &process->workers[i];
-        pthread_join(worker->thread, NULL);
         process->leftovers.buffers_out += worker->leftovers.buffers_out;
         process->leftovers.ops_inflight += worker->leftovers.ops_inflight;
         process->leftovers.connections += worker->leftovers.connections;
@@ -293,7 +296,6 @@ static void free_everything(struct process *process)
     close(process->wake.fd);
     close(process->reload.done.fd);
     close(process->shared.log_fd);
-    crypto_destroy(process->crypto);
     lp_free(process->access_log.rings);
     lp_free(process->workers);
 }
