@@ -226,8 +226,8 @@ static void on_turn(struct loop *loop, struct conn *conn)
 {
     struct back *back = back_of(conn);
     struct worker *worker = worker_of(loop);
-    const struct lp_tls_back *settings =
-        atomic_load_explicit(&back->server->pool->tls, memory_order_acquire);
+    const struct snap_route *route = back->stream->request->route; /* keeps its snapshot alive */
+    const struct lp_tls_back *settings = route != NULL ? route->pool->tls : NULL;
     struct lp_tls *tls = settings == NULL ? NULL
                                           : lp_tls_connect(settings, &back->server->address,
                                                            cell_of(worker, back->server)->ticket);

@@ -106,6 +106,9 @@ bool stream_retry_reused(struct worker *worker, struct stream *stream)
         (stream->flags & (STREAM_ANSWERED_SOME | STREAM_BODY_SENT | STREAM_RETRIED_REUSE)) != 0 ||
         !stream_has(stream, STREAM_IDEMPOTENT) || stream->request->head.size == 0)
         return false;
+    /* How to speak TLS with it stands in the snapshot, and that is gone. */
+    if (stream->server->uses_tls && stream->request->route == NULL)
+        return false;
     struct back *back = stream->back;
     stream->back = NULL;
     back_release(worker, back, false, 0);

@@ -83,7 +83,7 @@ static void schedule_close(void *object, void *context)
     uint64_t now_ms = worker->loop.now_ms, ends_ms = worker->shared->spread_ends_ms;
     uint64_t window_ms = ends_ms > now_ms ? ends_ms - now_ms : 0;
 
-    if (session->conn.state != CONN_OPEN)
+    if (session->conn.state != CONN_OPEN && session->conn.state != CONN_HANDSHAKE)
         return;
     session->close_at_ms = now_ms + 1 + lp_random_fast() % (window_ms + 1);
     if (session->stream == NULL && session->partial == NULL)
