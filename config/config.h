@@ -178,7 +178,7 @@ struct lp_config {
         struct lp_slice *query; /* parameter names that may be logged */
         uint32_t query_count;
     } log;
-    struct {
+    struct lp_cfg_limits {
         uint32_t connections; /* 0: auto */
         uint32_t head, headers;
         uint64_t body; /* UINT64_MAX: off */

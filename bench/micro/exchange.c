@@ -56,9 +56,9 @@ static const struct server *serve_request(struct exchanging *exchanging)
     const char *bytes = exchanging->example->bytes.data, *why;
     struct http1_request request;
 
-    http1_head_init(&exchanging->head);
-    if (http1_parse_request(&exchanging->head, bytes, exchanging->example->bytes.size,
-                            LP_HEAD_BYTES_MAX, 100, &why) != HTTP1_DONE ||
+    http1_head_init(&exchanging->head, LP_HEAD_BYTES_MAX, 100);
+    if (http1_parse_request(&exchanging->head, bytes, exchanging->example->bytes.size, &why) !=
+            HTTP1_DONE ||
         http1_read_request(&request, &exchanging->head, bytes, &why) != 0)
         return NULL;
     struct lp_slice path = {exchanging->path, http1_normalise_path(exchanging->path, request.path)};
@@ -80,9 +80,9 @@ static size_t serve_response(struct exchanging *exchanging)
     const char *bytes = exchanging->example->bytes.data, *why;
     struct http1_response response;
 
-    http1_head_init(&exchanging->head);
-    if (http1_parse_response(&exchanging->head, bytes, exchanging->example->bytes.size,
-                             LP_HEAD_BYTES_MAX, 100, &why) != HTTP1_DONE ||
+    http1_head_init(&exchanging->head, LP_HEAD_BYTES_MAX, 100);
+    if (http1_parse_response(&exchanging->head, bytes, exchanging->example->bytes.size, &why) !=
+            HTTP1_DONE ||
         !http1_read_response(&response, &exchanging->head, bytes, HTTP1_GET, &why))
         return 0;
     size_t size = http1_write_response(

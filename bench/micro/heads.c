@@ -201,12 +201,10 @@ void example_parse(struct http1_head *head, const struct example *example)
     enum http1_outcome outcome;
     const char *why = NULL;
 
-    http1_head_init(head);
+    http1_head_init(head, LP_HEAD_BYTES_MAX, 100);
     if (example->is_request)
-        outcome = http1_parse_request(head, example->bytes.data, example->bytes.size,
-                                      LP_HEAD_BYTES_MAX, LP_HEADERS_MAX, &why);
+        outcome = http1_parse_request(head, example->bytes.data, example->bytes.size, &why);
     else
-        outcome = http1_parse_response(head, example->bytes.data, example->bytes.size,
-                                       LP_HEAD_BYTES_MAX, LP_HEADERS_MAX, &why);
+        outcome = http1_parse_response(head, example->bytes.data, example->bytes.size, &why);
     MICRO_REQUIRE(outcome == HTTP1_DONE && head->size == example->bytes.size);
 }

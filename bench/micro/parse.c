@@ -19,10 +19,8 @@ static inline enum http1_outcome parse(struct http1_head *head, const struct exa
 {
     const char *why;
 
-    return example->is_request
-               ? http1_parse_request(head, example->bytes.data, size, LP_HEAD_BYTES_MAX, 100, &why)
-               : http1_parse_response(head, example->bytes.data, size, LP_HEAD_BYTES_MAX, 100,
-                                      &why);
+    return example->is_request ? http1_parse_request(head, example->bytes.data, size, &why)
+                               : http1_parse_response(head, example->bytes.data, size, &why);
 }
 
 static uint64_t run_whole(void *context, uint64_t count)
@@ -31,7 +29,7 @@ static uint64_t run_whole(void *context, uint64_t count)
     uint64_t begin = micro_ticks();
 
     while (count-- > 0) {
-        http1_head_init(&parsing->head);
+        http1_head_init(&parsing->head, LP_HEAD_BYTES_MAX, 100);
         micro_keep(parse(&parsing->head, parsing->example, parsing->example->bytes.size));
     }
     return micro_ticks() - begin;
@@ -44,7 +42,7 @@ static uint64_t run_thirds(void *context, uint64_t count)
     uint64_t begin = micro_ticks();
 
     while (count-- > 0) {
-        http1_head_init(&parsing->head);
+        http1_head_init(&parsing->head, LP_HEAD_BYTES_MAX, 100);
         micro_keep(parse(&parsing->head, parsing->example, size / 3));
         micro_keep(parse(&parsing->head, parsing->example, size * 2 / 3));
         micro_keep(parse(&parsing->head, parsing->example, size));
@@ -58,7 +56,7 @@ static uint64_t run_bytes(void *context, uint64_t count)
     uint64_t begin = micro_ticks();
 
     while (count-- > 0) {
-        http1_head_init(&parsing->head);
+        http1_head_init(&parsing->head, LP_HEAD_BYTES_MAX, 100);
         for (size_t size = 1; size <= parsing->example->bytes.size; size++)
             micro_keep(parse(&parsing->head, parsing->example, size));
     }
@@ -81,7 +79,7 @@ static uint64_t run_mix(void *context, uint64_t count)
     while (count-- > 0)
         for (uint32_t i = 0; i < MIX_COUNT; i++) {
             const struct example *example = &mix->copies[mix->order[i]];
-            http1_head_init(&mix->head);
+            http1_head_init(&mix->head, LP_HEAD_BYTES_MAX, 100);
             micro_keep(parse(&mix->head, example, example->bytes.size));
         }
     return micro_ticks() - begin;

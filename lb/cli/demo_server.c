@@ -197,9 +197,8 @@ static bool http_step(struct demo_server *server, struct client *client)
 
     if (client->out_size > 0) /* Pipelined: first things first. */
         return false;
-    http1_head_init(&head);
-    switch (http1_parse_request(&head, bytes, client->in_size - client->in_at, IN_BYTES,
-                                LP_HEADERS_MAX, &why)) {
+    http1_head_init(&head, IN_BYTES, LP_HEADERS_MAX);
+    switch (http1_parse_request(&head, bytes, client->in_size - client->in_at, &why)) {
     case HTTP1_MORE:
         return false;
     case HTTP1_DONE:

@@ -274,9 +274,9 @@ static void read_answer(struct loop *loop, struct probe *probe)
     char text[160];
 
     for (;;) {
-        http1_head_init(&head);
-        enum http1_outcome outcome = http1_parse_response(
-            &head, probe->received, probe->received_size, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX, &why);
+        http1_head_init(&head, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX);
+        enum http1_outcome outcome =
+            http1_parse_response(&head, probe->received, probe->received_size, &why);
         if (outcome == HTTP1_MORE)
             return;
         if (outcome != HTTP1_DONE ||

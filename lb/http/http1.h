@@ -72,22 +72,23 @@ struct http1_head {
     uint16_t target_at, target_size; /* of a request, as received */
     uint16_t reason_at, reason_size; /* of a response */
     uint16_t size;                   /* DONE: bytes of the head with its empty line */
+    uint16_t bytes_max, fields_max;  /* its limits, from its first byte to its last */
     uint16_t fields_count;
     struct http1_field fields[LP_HEADERS_MAX];
 };
 
-/* To be called before the first byte. Cheap: does not clear fields. */
-void http1_head_init(struct http1_head *head);
+/* To be called before the first byte. Cheap: does not clear fields. The limits stay with the head:
+ * whoever changes them means the next one. At most LP_HEAD_BYTES_MAX and LP_HEADERS_MAX count. */
+void http1_head_init(struct http1_head *head, uint32_t bytes_max, uint32_t fields_max);
 
 /* Goes on where the last call stopped. bytes is the message from its first byte, size what is
  * there now (never less than before; bytes behind the head are left alone). An empty line before
  * a request line is skipped, once (RFC 9112, 2.2), and counts in size. Answers BAD as early as it
- * can be known, with *why (a static sentence, never NULL then) for log and answer.
- * bytes_max: at most LP_HEAD_BYTES_MAX; fields_max: at most LP_HEADERS_MAX. */
+ * can be known, with *why (a static sentence, never NULL then) for log and answer. */
 enum http1_outcome http1_parse_request(struct http1_head *head, const char *bytes, size_t size,
-                                       uint32_t bytes_max, uint32_t fields_max, const char **why);
+                                       const char **why);
 enum http1_outcome http1_parse_response(struct http1_head *head, const char *bytes, size_t size,
-                                        uint32_t bytes_max, uint32_t fields_max, const char **why);
+                                        const char **why);
 
 /* The first field of that name (or of any name, by text without case); NULL when absent. */
 const struct http1_field *http1_find(const struct http1_head *head, enum http1_name name);

@@ -31,7 +31,6 @@ struct parse {
     const char *bytes;
     const char *at;
     const char *end; /* of what is there and may be there */
-    uint32_t fields_max;
     const char *why;
 };
 
@@ -255,7 +254,7 @@ static inline enum http1_outcome read_name(struct parse *p)
         }
         return outcome;
     }
-    if (head->fields_count == p->fields_max) {
+    if (head->fields_count >= head->fields_max) {
         p->why = "too many header lines";
         return HTTP1_TOO_LARGE;
     }
@@ -314,25 +313,20 @@ static enum http1_outcome read_fields(struct parse *p)
 }
 
 static enum http1_outcome parse_head(struct http1_head *head, bool is_request, const char *bytes,
-                                     size_t size, uint32_t bytes_max, uint32_t fields_max,
-                                     const char **why)
+                                     size_t size, const char **why)
 {
     enum http1_outcome outcome;
     struct parse p = {
         .head = head,
         .bytes = bytes,
         .at = bytes + head->parsed + head->scanned,
-        .end = bytes + (size < bytes_max ? size : bytes_max),
-        .fields_max = fields_max,
+        .end = bytes + (size < head->bytes_max ? size : head->bytes_max),
     };
 
-    LP_ASSERT(bytes_max <= LP_HEAD_BYTES_MAX);
-    LP_ASSERT(fields_max <= LP_HEADERS_MAX);
-    LP_ASSERT(p.at <= p.end);
     outcome = is_request ? read_request_line(&p) : read_status_line(&p);
     if (outcome == HTTP1_DONE)
         outcome = read_fields(&p);
-    if (outcome == HTTP1_MORE && size >= bytes_max) {
+    if (outcome == HTTP1_MORE && size >= head->bytes_max) {
         p.why = "head is too large";
         outcome = HTTP1_TOO_LARGE;
     }
@@ -341,19 +335,21 @@ static enum http1_outcome parse_head(struct http1_head *head, bool is_request, c
     return outcome;
 }
 
-void http1_head_init(struct http1_head *head)
+void http1_head_init(struct http1_head *head, uint32_t bytes_max, uint32_t fields_max)
 {
     memset(head, 0, offsetof(struct http1_head, fields));
+    head->bytes_max = (uint16_t)(bytes_max < LP_HEAD_BYTES_MAX ? bytes_max : LP_HEAD_BYTES_MAX);
+    head->fields_max = (uint16_t)(fields_max < LP_HEADERS_MAX ? fields_max : LP_HEADERS_MAX);
 }
 
 enum http1_outcome http1_parse_request(struct http1_head *head, const char *bytes, size_t size,
-                                       uint32_t bytes_max, uint32_t fields_max, const char **why)
+                                       const char **why)
 {
-    return parse_head(head, true, bytes, size, bytes_max, fields_max, why);
+    return parse_head(head, true, bytes, size, why);
 }
 
 enum http1_outcome http1_parse_response(struct http1_head *head, const char *bytes, size_t size,
-                                        uint32_t bytes_max, uint32_t fields_max, const char **why)
+                                        const char **why)
 {
-    return parse_head(head, false, bytes, size, bytes_max, fields_max, why);
+    return parse_head(head, false, bytes, size, why);
 }

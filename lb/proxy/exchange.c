@@ -120,9 +120,9 @@ struct piece place_head(struct worker *worker, struct conn *conn, size_t head_si
 
 /* --- the request --- */
 
-static bool body_is_over_limit(const struct worker *worker, const struct stream *stream)
+static bool body_is_over_limit(const struct stream *stream)
 {
-    return stream->up.bytes > worker_config(worker)->limits.body;
+    return stream->up.bytes > stream->request->body_max;
 }
 
 static void on_bad_body(struct worker *worker, struct stream *stream)
@@ -167,7 +167,7 @@ void exchange_begin(struct worker *worker, struct stream *stream)
         enum body_outcome outcome =
             body_step(&stream->up, front->io->in.data, front->io->in.size, &used, NULL);
         stream->up.bytes += used;
-        if (outcome == BODY_BAD || body_is_over_limit(worker, stream)) {
+        if (outcome == BODY_BAD || body_is_over_limit(stream)) {
             piece_drop(&worker->loop, &head);
             if (outcome == BODY_BAD)
                 on_bad_body(worker, stream);
@@ -203,7 +203,7 @@ static bool send_request_body(struct worker *worker, struct stream *stream)
             return false;
         }
         stream->up.bytes += used;
-        if (body_is_over_limit(worker, stream)) {
+        if (body_is_over_limit(stream)) {
             stream_fail(worker, stream, 413, END_BODY_TOO_LARGE);
             return false;
         }
@@ -414,7 +414,7 @@ static void on_no_answer(struct worker *worker, struct stream *stream)
 static bool read_response_head(struct worker *worker, struct stream *stream)
 {
     struct conn *back = &stream->back->conn;
-    const struct lp_config *config = worker_config(worker);
+    const struct lp_cfg_limits *limits = &worker_config(worker)->limits;
     struct http1_head *head = &worker->response_head;
     struct http1_response response;
     const char *why = "";
@@ -442,11 +442,10 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
             }
             partial_free(&stream->request->partial);
         } else {
-            http1_head_init(head);
+            http1_head_init(head, limits->head, limits->headers);
         }
         enum http1_outcome outcome =
-            http1_parse_response(head, back->io->in.data, back->io->in.size, LP_HEAD_BYTES_MAX,
-                                 config->limits.headers, &why);
+            http1_parse_response(head, back->io->in.data, back->io->in.size, &why);
         if (outcome == HTTP1_MORE) {
             if (!partial_save(&stream->request->partial, head,
                               (struct lp_slice){back->io->in.data, back->io->in.size})) {

@@ -188,19 +188,18 @@ static bool keep_partial(struct worker *worker, struct session *session)
 static bool parse_piece(struct worker *worker, struct session *session, enum http1_outcome *outcome,
                         const char **why)
 {
-    const struct lp_config *config = worker_config(worker);
+    const struct lp_cfg_limits *limits = &worker_config(worker)->limits;
     struct http1_head *head = &worker->request_head;
     struct conn *conn = &session->conn;
 
     if (session->partial == NULL) {
-        http1_head_init(head);
+        http1_head_init(head, limits->head, limits->headers);
     } else {
         partial_load(session->partial, head);
         if (!partial_join(&worker->loop, session->partial, conn))
             return false;
     }
-    *outcome = http1_parse_request(head, conn->io->in.data, conn->io->in.size, config->limits.head,
-                                   config->limits.headers, why);
+    *outcome = http1_parse_request(head, conn->io->in.data, conn->io->in.size, why);
     return true;
 }
 

@@ -53,6 +53,7 @@ static struct stream *begin(struct worker *worker, struct session *session, enum
     stream->request->listener = session->acceptor->listener;
     stream->request->snapshot = worker_use_snapshot(
         session->acceptor->kept != NULL ? session->acceptor->kept : worker->snapshot);
+    stream->request->body_max = stream->request->snapshot->snapshot->config->limits.body;
     stream->request->head.buffer = URING_NO_BUFFER;
     stream->began_ms = worker->loop.now_ms;
     stream->connect_ms = stream->response_ms = UINT32_MAX;
@@ -300,8 +301,7 @@ void stream_begin_request(struct worker *worker, struct session *session)
     }
     if (stream->request->route == NULL)
         stream_fail(worker, stream, 404, END_NO_ROUTE);
-    else if (request.body == HTTP1_BODY_LENGTH &&
-             request.body_size > worker_config(worker)->limits.body)
+    else if (request.body == HTTP1_BODY_LENGTH && request.body_size > stream->request->body_max)
         stream_fail(worker, stream, 413, END_BODY_TOO_LARGE);
     else
         stream_connect(worker, stream);

@@ -88,6 +88,7 @@ struct request {
     struct pick pick;
     struct http1_chunked up, down;
     struct http1_events events;
+    uint64_t body_max; /* limits.body when it began; UINT64_MAX: off */
     uint16_t answer_status;
     uint8_t method;              /* enum http1_method */
     uint32_t keep_alive_seconds; /* the server's; UINT32_MAX without */

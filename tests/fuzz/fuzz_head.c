@@ -29,9 +29,8 @@ struct limits {
 static enum http1_outcome parse(struct http1_head *head, struct limits limits, const char *bytes,
                                 size_t size, const char **why)
 {
-    return limits.is_request
-               ? http1_parse_request(head, bytes, size, limits.bytes_max, limits.fields_max, why)
-               : http1_parse_response(head, bytes, size, limits.bytes_max, limits.fields_max, why);
+    return limits.is_request ? http1_parse_request(head, bytes, size, why)
+                             : http1_parse_response(head, bytes, size, why);
 }
 
 /* In pieces whose sizes come from the seed: often 1, sometimes long. */
@@ -42,7 +41,7 @@ static enum http1_outcome parse_in_pieces(struct http1_head *head, struct limits
     enum http1_outcome outcome;
     size_t there = 0;
 
-    http1_head_init(head);
+    http1_head_init(head, limits.bytes_max, limits.fields_max);
     do {
         size_t piece;
         char *bytes;
@@ -173,7 +172,7 @@ static bool parse_written(struct http1_head *head, bool is_request, const char *
     const char *why;
     enum http1_outcome outcome;
 
-    http1_head_init(head);
+    http1_head_init(head, limits.bytes_max, limits.fields_max);
     outcome = parse(head, limits, out, size, &why);
     LP_ASSERT(outcome == HTTP1_DONE || outcome == HTTP1_TOO_LARGE);
     LP_ASSERT(outcome != HTTP1_DONE || head->size == size);
@@ -306,7 +305,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     limits.fields_max = data[0] & 8 ? 4u : LP_HEADERS_MAX;
     bytes = copy_of(data + 2, size - 2);
 
-    http1_head_init(&before);
+    http1_head_init(&before, limits.bytes_max, limits.fields_max);
     outcome = parse(&before, limits, bytes, size - 2, &why_whole);
     LP_ASSERT(outcome == parse_in_pieces(&after, limits, data + 2, size - 2, data[1], &why_pieces));
     LP_ASSERT(why_whole == why_pieces);

@@ -28,8 +28,8 @@ static void assert_slice(struct lp_slice slice, const char *text)
 static enum http1_outcome parse_request(const char *text, uint32_t bytes_max, uint32_t fields_max)
 {
     bytes = guarded(text, strlen(text));
-    http1_head_init(&head);
-    return http1_parse_request(&head, bytes, strlen(text), bytes_max, fields_max, &why);
+    http1_head_init(&head, bytes_max, fields_max);
+    return http1_parse_request(&head, bytes, strlen(text), &why);
 }
 
 static struct http1_request request_of(const char *text)
@@ -48,9 +48,8 @@ static struct http1_response response_of(const char *text, enum http1_method met
 
     memset(&response, 0xa5, sizeof(response));
     bytes = guarded(text, strlen(text));
-    http1_head_init(&head);
-    assert_int_equal(http1_parse_response(&head, bytes, strlen(text), LP_HEAD_BYTES_MAX, 100, &why),
-                     HTTP1_DONE);
+    http1_head_init(&head, LP_HEAD_BYTES_MAX, 100);
+    assert_int_equal(http1_parse_response(&head, bytes, strlen(text), &why), HTTP1_DONE);
     assert_true(http1_read_response(&response, &head, bytes, method, &why));
     return response;
 }
@@ -189,11 +188,9 @@ static void a_name_with_underscores_for_one_of_ours_is_a_lookalike(void **state)
         assert_int_equal(head.fields[0].name, rows[i].is);
         /* The same when the name came in two pieces. */
         size = strlen(text);
-        http1_head_init(&head);
-        assert_int_equal(http1_parse_request(&head, guarded(text, 20), 20, 16384, 100, &why),
-                         HTTP1_MORE);
-        assert_int_equal(http1_parse_request(&head, guarded(text, size), size, 16384, 100, &why),
-                         HTTP1_DONE);
+        http1_head_init(&head, LP_HEAD_BYTES_MAX, 100);
+        assert_int_equal(http1_parse_request(&head, guarded(text, 20), 20, &why), HTTP1_MORE);
+        assert_int_equal(http1_parse_request(&head, guarded(text, size), size, &why), HTTP1_DONE);
         assert_int_equal(head.fields[0].name, rows[i].is);
     }
 }
@@ -245,6 +242,21 @@ static void a_head_may_have_exactly_its_limit_of_fields(void **state)
     assert_int_equal(parse_request("GET / HTTP/1.1\r\nA", 100, 0), HTTP1_TOO_LARGE);
 }
 
+static void limits_that_say_more_than_there_is_room_for_are_cut_to_it(void **state)
+{
+    (void)state;
+    static char text[2 * LP_HEAD_BYTES_MAX];
+    size_t size = (size_t)snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n");
+
+    for (uint32_t i = 0; i <= LP_HEADERS_MAX; i++)
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "A: b\r\n");
+    assert_int_equal(parse_request(text, UINT32_MAX, UINT32_MAX), HTTP1_TOO_LARGE);
+    assert_int_equal(head.fields_count, LP_HEADERS_MAX);
+    memset(text + 16, 'a', LP_HEAD_BYTES_MAX);
+    text[16 + LP_HEAD_BYTES_MAX] = '\0';
+    assert_int_equal(parse_request(text, UINT32_MAX, UINT32_MAX), HTTP1_TOO_LARGE);
+}
+
 static void the_longest_head_parses_also_byte_by_byte(void **state)
 {
     (void)state;
@@ -254,10 +266,10 @@ static void the_longest_head_parses_also_byte_by_byte(void **state)
 
     memset(text + start, 'c', sizeof(text) - (size_t)start);
     memcpy(text + LP_HEAD_BYTES_MAX - 4, "\r\n\r\n", 5);
-    http1_head_init(&head);
+    http1_head_init(&head, LP_HEAD_BYTES_MAX, 100);
     for (size_t size = 1; size <= LP_HEAD_BYTES_MAX; size++) {
         assert_int_equal(outcome, HTTP1_MORE);
-        outcome = http1_parse_request(&head, text, size, LP_HEAD_BYTES_MAX, 100, &why);
+        outcome = http1_parse_request(&head, text, size, &why);
     }
     assert_int_equal(outcome, HTTP1_DONE);
     assert_int_equal(head.size, LP_HEAD_BYTES_MAX);
@@ -549,6 +561,7 @@ int main(void)
         cmocka_unit_test(a_head_may_have_exactly_its_limit_of_bytes),
         cmocka_unit_test(too_large_is_known_when_the_limit_is_reached),
         cmocka_unit_test(a_head_may_have_exactly_its_limit_of_fields),
+        cmocka_unit_test(limits_that_say_more_than_there_is_room_for_are_cut_to_it),
         cmocka_unit_test(the_longest_head_parses_also_byte_by_byte),
         cmocka_unit_test(a_target_is_split_into_path_and_query),
         cmocka_unit_test(a_request_of_1_0_may_have_no_host),

@@ -395,14 +395,12 @@ static int status_in_pieces(const struct row *row, size_t piece, bool is_request
     const char *bytes = NULL;
     size_t size = 0;
 
-    http1_head_init(&head);
+    http1_head_init(&head, LP_HEAD_BYTES_MAX, FIELDS_MAX);
     do {
         size = size + piece < row->size ? size + piece : row->size;
         bytes = guarded(row->bytes, size);
-        outcome =
-            is_request
-                ? http1_parse_request(&head, bytes, size, LP_HEAD_BYTES_MAX, FIELDS_MAX, why)
-                : http1_parse_response(&head, bytes, size, LP_HEAD_BYTES_MAX, FIELDS_MAX, why);
+        outcome = is_request ? http1_parse_request(&head, bytes, size, why)
+                             : http1_parse_response(&head, bytes, size, why);
     } while (outcome == HTTP1_MORE && size < row->size);
     return status_of(outcome, &head, bytes, is_request, why);
 }

@@ -20,9 +20,8 @@ static void parse_with(const char *lines)
     const char *why;
 
     bytes = guarded(text, (size_t)size);
-    http1_head_init(&head);
-    assert_int_equal(http1_parse_request(&head, bytes, (size_t)size, LP_HEAD_BYTES_MAX, 100, &why),
-                     HTTP1_DONE);
+    http1_head_init(&head, LP_HEAD_BYTES_MAX, 100);
+    assert_int_equal(http1_parse_request(&head, bytes, (size_t)size, &why), HTTP1_DONE);
 }
 
 /* Paths. */

@@ -31,9 +31,8 @@ static size_t write_request(const char *text, const struct http1_forward *forwar
     const char *bytes = guarded(text, strlen(text)), *why;
     struct http1_request request;
 
-    http1_head_init(&head);
-    assert_int_equal(http1_parse_request(&head, bytes, strlen(text), LP_HEAD_BYTES_MAX, 100, &why),
-                     HTTP1_DONE);
+    http1_head_init(&head, LP_HEAD_BYTES_MAX, 100);
+    assert_int_equal(http1_parse_request(&head, bytes, strlen(text), &why), HTTP1_DONE);
     assert_int_equal(http1_read_request(&request, &head, bytes, &why), 0);
     return http1_write_request(written, out_max, &head, bytes, &request, forward);
 }
@@ -51,9 +50,8 @@ static void assert_secure_response(const char *text, enum http1_persist persist,
     const char *bytes = guarded(text, strlen(text)), *why;
     struct http1_response response;
 
-    http1_head_init(&head);
-    assert_int_equal(http1_parse_response(&head, bytes, strlen(text), LP_HEAD_BYTES_MAX, 100, &why),
-                     HTTP1_DONE);
+    http1_head_init(&head, LP_HEAD_BYTES_MAX, 100);
+    assert_int_equal(http1_parse_response(&head, bytes, strlen(text), &why), HTTP1_DONE);
     assert_true(http1_read_response(&response, &head, bytes, HTTP1_GET, &why));
     written[http1_write_response(written, sizeof(written) - 1, &head, bytes, persist,
                                  without_chunked, hsts)] = '\0';

@@ -18,7 +18,7 @@ static const char other[] =
 static enum http1_outcome parse(struct http1_head *head, const char *bytes, size_t size)
 {
     const char *why = NULL;
-    return http1_parse_request(head, bytes, size, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX, &why);
+    return http1_parse_request(head, bytes, size, &why);
 }
 
 /* As a worker does it: one struct for all connections, saved and loaded between two receives. */
@@ -28,14 +28,14 @@ static void a_cut_at_every_byte_survives_strangers_in_between(void **state)
     size_t size = sizeof(wanted) - 1;
 
     (void)state;
-    http1_head_init(&whole);
+    http1_head_init(&whole, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX);
     assert_int_equal(parse(&whole, wanted, size), HTTP1_DONE);
     for (size_t cut = 1; cut < size; cut++) {
         struct partial *partial = NULL;
-        http1_head_init(&shared);
+        http1_head_init(&shared, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX);
         assert_int_equal(parse(&shared, wanted, cut), HTTP1_MORE);
         assert_true(partial_save(&partial, &shared, (struct lp_slice){wanted, cut}));
-        http1_head_init(&shared);
+        http1_head_init(&shared, LP_HEAD_BYTES_MAX, LP_HEADERS_MAX);
         assert_int_equal(parse(&shared, other, sizeof(other) - 1), HTTP1_DONE);
         partial_load(partial, &shared);
         assert_int_equal(parse(&shared, wanted, size), HTTP1_DONE);
