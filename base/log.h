@@ -16,4 +16,12 @@ void lp_log(enum lp_log_level level, const char *format, ...) LP_PRINTF(2, 3);
 uint64_t lp_clock_ms(void);
 uint64_t lp_clock_ns(void);
 
+/* A time of which only the low 32 bits were kept, as a whole one: it lies at most 49 days before
+ * now_ms, or less than a minute after it. */
+static inline uint64_t lp_clock_whole_ms(uint64_t now_ms, uint32_t low_ms)
+{
+    uint32_t ago_ms = (uint32_t)now_ms - low_ms;
+    return ago_ms > UINT32_MAX - 60000 ? now_ms + (low_ms - (uint32_t)now_ms) : now_ms - ago_ms;
+}
+
 #endif

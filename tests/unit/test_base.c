@@ -508,6 +508,18 @@ static void break_a_promise(void)
     LP_ASSERT(too_much == 0);
 }
 
+static void half_a_time_is_made_whole_for_49_days(void **state)
+{
+    (void)state;
+    const uint64_t day = 24ull * 3600 * 1000, now = 1000 * day + 12345;
+    const uint64_t ago[] = {0, 1, day, 25 * day, 30 * day, 49 * day};
+
+    for (size_t i = 0; i < LP_COUNT_OF(ago); i++)
+        assert_int_equal(lp_clock_whole_ms(now, (uint32_t)(now - ago[i])), now - ago[i]);
+    assert_int_equal(lp_clock_whole_ms(now, (uint32_t)(now + 1)), now + 1);
+    assert_int_equal(lp_clock_whole_ms(now, (uint32_t)(now + 59999)), now + 59999);
+}
+
 static void a_broken_promise_is_named_and_stops_the_process(void **state)
 {
     (void)state;
@@ -544,6 +556,7 @@ int main(void)
         cmocka_unit_test(without_standard_error_the_log_is_silent_and_harmless),
         cmocka_unit_test(lines_of_several_threads_do_not_mix),
         cmocka_unit_test(the_clock_never_goes_back_and_its_units_agree),
+        cmocka_unit_test(half_a_time_is_made_whole_for_49_days),
         cmocka_unit_test(a_broken_promise_is_named_and_stops_the_process),
     };
 
