@@ -20,7 +20,7 @@ static const char *type_word(enum lp_check_type type)
 /* The interval with a tenth of jitter either way, counted from the last start. */
 static void plan_next(struct process *process, struct check *check)
 {
-    uint32_t interval_ms = check->config->interval_ms;
+    uint32_t interval_ms = check->interval_ms = check->config->interval_ms;
     uint64_t jittered_ms =
         interval_ms - interval_ms / 10 + lp_random_fast() % (interval_ms / 5 + 1);
     uint64_t due_ms = check->began_ms + jittered_ms;
@@ -40,7 +40,7 @@ static void set_health(struct check *check, enum server_health health, const cha
         lp_log(LP_LOG_INFO, "server %s of pool %s is up", server->name, server->pool->name);
     else
         lp_log(LP_LOG_WARNING, "server %s of pool %s is down: %s check: %s", server->name,
-               server->pool->name, type_word(check->config->type), failure);
+               server->pool->name, type_word(check->type), failure);
 }
 
 /* The first result alone decides; afterwards `rise` or `fall` results in a row. */
@@ -90,6 +90,7 @@ static void on_timer(struct loop *loop, struct loop_timer *timer)
         return;
     }
     check->began_ms = loop->now_ms;
+    check->type = check->config->type;
     /* What workers met since the last check counts as one failure. */
     if (check->has_result && atomic_exchange(&check->server->was_refused, false))
         judge(process, check, "workers could not connect");
@@ -113,6 +114,15 @@ static void begin_check(struct process *process, struct server *server,
     else
         loop_timer_set(&process->loop, &check->timer,
                        process->loop.now_ms + lp_random_fast() % FIRST_SPREAD_MS);
+}
+
+/* New settings are for the next probe, and for when that is. */
+static void follow_config(struct process *process, struct check *check)
+{
+    if (check->probe != NULL)
+        probe_follow(process, check);
+    else if (check->began_ms != 0 && check->interval_ms != check->config->interval_ms)
+        plan_next(process, check);
 }
 
 static void end_check(struct process *process, struct check *check)
@@ -152,6 +162,8 @@ void checks_update(struct process *process, const struct snapshot *snapshot)
         if (check->config == NULL) {
             atomic_store(&check->server->health, (uint8_t)SERVER_UNKNOWN);
             end_check(process, check);
+        } else {
+            follow_config(process, check);
         }
     }
 }

@@ -55,6 +55,8 @@ bool probe_begin(struct process *process, struct check *check)
         return false;
     }
     probe->check = check;
+    probe->asks = check->config;
+    lp_arena_init(&probe->kept);
     probe->address = *address;
     set_port(&probe->address, check->config->port);
     probe->step = PROBE_CONNECT;
@@ -74,6 +76,34 @@ void probe_cancel(struct process *process, struct check *check)
         return;
     probe->check = NULL;
     conn_abort(&process->loop, &probe->conn);
+}
+
+static const struct lp_cfg_check *keep(struct lp_arena *arena, const struct lp_cfg_check *asks)
+{
+    struct lp_cfg_check *kept = LP_ARENA_NEW(arena, struct lp_cfg_check);
+
+    *kept = *asks;
+    kept->path = lp_arena_slice(arena, asks->path);
+    kept->host = lp_arena_slice(arena, asks->host);
+    kept->headers = LP_ARENA_ARRAY(arena, struct lp_cfg_header, asks->headers_count);
+    for (uint32_t i = 0; i < asks->headers_count; i++) {
+        kept->headers[i].name = lp_arena_slice(arena, asks->headers[i].name);
+        kept->headers[i].value = lp_arena_slice(arena, asks->headers[i].value);
+    }
+    kept->expect = LP_ARENA_ARRAY(arena, struct lp_cfg_status_range, asks->expect_count);
+    for (uint32_t i = 0; i < asks->expect_count; i++)
+        kept->expect[i] = asks->expect[i];
+    return kept;
+}
+
+void probe_follow(struct process *process, struct check *check)
+{
+    struct probe *probe = check->probe;
+
+    if (probe->kept.chunks == NULL)
+        probe->asks = keep(&probe->kept, probe->asks);
+    probe->deadline_ms = check->began_ms + check->config->timeout_ms;
+    conn_set_timer(&process->loop, &probe->conn, probe->deadline_ms);
 }
 
 /* Tells the result once; is_polite: the connection ends as a good client would end it. */
@@ -109,7 +139,7 @@ static bool send_text(struct loop *loop, struct probe *probe, const char *text, 
 
 static size_t write_request(struct probe *probe, char *out, size_t out_max)
 {
-    const struct lp_cfg_check *config = probe->check->config;
+    const struct lp_cfg_check *config = probe->asks;
     char address[LP_ADDR_TEXT_MAX];
     struct lp_slice host = config->host;
     size_t size;
@@ -186,7 +216,7 @@ static void on_connect(struct loop *loop, struct conn *conn, int error)
         conn_wait_turn(loop, conn);
         return;
     }
-    if (probe->check->config->type == LP_CHECK_TCP) {
+    if (probe->asks->type == LP_CHECK_TCP) {
         tell(loop, probe, NULL, false);
         return;
     }
@@ -201,7 +231,7 @@ static void on_connect(struct loop *loop, struct conn *conn, int error)
 
 static void judge_status(struct loop *loop, struct probe *probe, uint16_t status)
 {
-    const struct lp_cfg_check *config = probe->check->config;
+    const struct lp_cfg_check *config = probe->asks;
     char why[64];
 
     for (uint32_t i = 0; i < config->expect_count; i++)
@@ -237,7 +267,7 @@ static void judge_upgrade(struct loop *loop, struct probe *probe,
     } else if (!lp_slice_equal(response->websocket_accept,
                                (struct lp_slice){accept, sizeof(accept)})) {
         tell(loop, probe, "101 with a wrong Sec-WebSocket-Accept", false);
-    } else if (!probe->check->config->ping) {
+    } else if (!probe->asks->ping) {
         succeed_websocket(loop, probe);
     } else {
         size_t size = ws_write_ping(frame, (struct lp_slice){PING_WORD, PING_SIZE}, true);
@@ -289,7 +319,7 @@ static void read_answer(struct loop *loop, struct probe *probe)
             break;
         drop_received(probe, head.size);
     }
-    if (probe->check->config->type == LP_CHECK_HTTP) {
+    if (probe->asks->type == LP_CHECK_HTTP) {
         judge_status(loop, probe, response.status);
         return;
     }
@@ -337,10 +367,15 @@ static void on_timer(struct loop *loop, struct conn *conn)
                                         [PROBE_ANSWER] = "answer: none in time",
                                         [PROBE_PONG] = "pong: none in time"};
 
+    if (probe->check != NULL && loop->now_ms < probe->deadline_ms) {
+        conn_set_timer(loop, conn, probe->deadline_ms); /* a reload gave it more time */
+        return;
+    }
     tell(loop, probe, steps[probe->step], false);
 }
 
 static void on_released(struct loop *loop, struct conn *conn)
 {
+    lp_arena_deinit(&probe_of(conn)->kept);
     lp_pool_put(&loop->spaces[LOOP_SPACE_BACK], conn->slot);
 }

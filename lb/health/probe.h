@@ -13,8 +13,10 @@ extern const struct conn_ops probe_ops;
 enum probe_step { PROBE_CONNECT, PROBE_TLS, PROBE_ANSWER, PROBE_PONG };
 
 struct probe {
-    struct conn conn;    /* first: lb/net names it */
-    struct check *check; /* NULL: the result is told, only its end is left */
+    struct conn conn;                /* first: lb/net names it */
+    struct check *check;             /* NULL: the result is told, only its end is left */
+    const struct lp_cfg_check *asks; /* what it asks and expects, from its begin to its end */
+    struct lp_arena kept;            /* a copy of that, once a reload has gone over it */
     struct lp_addr address;
     enum probe_step step;
     uint64_t deadline_ms;
@@ -29,6 +31,8 @@ struct check {
     struct server *server;
     const struct lp_cfg_check *config; /* of the newest snapshot */
     struct loop_timer timer;           /* the next probe */
+    uint32_t interval_ms;              /* that it was planned by */
+    enum lp_check_type type;           /* of the last probe */
     struct probe *probe;               /* under way, or NULL */
     uint32_t streak;                   /* results in a row that contradict the state */
     bool has_result;
@@ -39,6 +43,9 @@ struct check {
 bool probe_begin(struct process *process, struct check *check);
 /* No result any more. */
 void probe_cancel(struct process *process, struct check *check);
+/* check->config is another one from now on, and the one before may go: the probe keeps what it asks
+ * and expects; its time is the new one's. */
+void probe_follow(struct process *process, struct check *check);
 
 /* check.c: the result of check->probe; failure NULL is success. */
 void check_done(struct process *process, struct check *check, const char *failure);
