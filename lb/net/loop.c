@@ -98,6 +98,13 @@ void loop_remove_source(struct loop *loop, struct loop_source *source)
     loop->sources[source->name.at.slot] = NULL;
 }
 
+void loop_move_source(struct loop *loop, struct loop_source *from, struct loop_source *to)
+{
+    *to = *from;
+    from->ops_inflight = 0;
+    loop->sources[to->name.at.slot] = to;
+}
+
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t due_ms)
 {
     timer->timer.kind = LOOP_TIMER_OTHER;

@@ -88,6 +88,8 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max);
  * when the table is full. */
 bool loop_add_source(struct loop *loop, struct loop_source *source);
 void loop_remove_source(struct loop *loop, struct loop_source *source);
+/* What was the source `from` is `to` from now on, operations in flight included. */
+void loop_move_source(struct loop *loop, struct loop_source *from, struct loop_source *to);
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t due_ms);
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);

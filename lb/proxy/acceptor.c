@@ -107,8 +107,8 @@ static void take_name(struct acceptor *acceptor)
     acceptor->listener_name[name.size] = '\0';
 }
 
-static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
-                          const struct snap_listener *listener)
+static struct acceptor *create_acceptor(struct worker *worker, struct endpoint *endpoint,
+                                        const struct snap_listener *listener)
 {
     struct acceptor *acceptor = lp_alloc(sizeof(*acceptor));
 
@@ -122,6 +122,14 @@ static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
     lp_timer_init(&acceptor->timer.timer);
     take_name(acceptor);
     lp_list_push_back(&worker->acceptors, &acceptor->link);
+    return acceptor;
+}
+
+static void open_acceptor(struct worker *worker, struct endpoint *endpoint,
+                          const struct snap_listener *listener)
+{
+    struct acceptor *acceptor = create_acceptor(worker, endpoint, listener);
+
     atomic_fetch_add_explicit(&endpoint->workers_accepting, 1, memory_order_relaxed);
     if (!loop_add_source(&worker->loop, &acceptor->source))
         LP_ASSERT(!"the configuration holds fewer listeners than a loop has sources");
@@ -149,16 +157,39 @@ static void begin_removal(struct worker *worker, struct acceptor *acceptor)
     loop_timer_set(&worker->loop, &acceptor->timer, worker->loop.now_ms + REFUSE_MS);
 }
 
-/* Is it listed by the newest snapshot? Then its listener is that snapshot's. */
-static void find_listener(struct worker *worker, struct acceptor *acceptor)
+/* Of the newest snapshot; NULL: it does not list this address. */
+static const struct snap_listener *find_listener(const struct worker *worker,
+                                                 const struct endpoint *endpoint)
 {
     const struct snapshot *snapshot = worker->snapshot->snapshot;
 
-    acceptor->listener = NULL;
     for (uint32_t i = 0; i < snapshot->config->listeners_count; i++)
         for (uint32_t b = 0; b < snapshot->listeners[i].config->binds_count; b++)
-            if (snapshot->listeners[i].endpoints[b] == acceptor->endpoint)
-                acceptor->listener = &snapshot->listeners[i];
+            if (snapshot->listeners[i].endpoints[b] == endpoint)
+                return &snapshot->listeners[i];
+    return NULL;
+}
+
+static bool speak_alike(const struct snap_listener *a, const struct snap_listener *b)
+{
+    return a->config->protocol == b->config->protocol && (a->tls == NULL) == (b->tls == NULL);
+}
+
+/* The address speaks something else from now on: its socket goes to a new acceptor, and who is here
+ * already stays with the old one, as with a listener that is gone. */
+static void replace(struct worker *worker, struct acceptor *acceptor,
+                    const struct snap_listener *listener, struct snapshot_ref *old)
+{
+    struct acceptor *successor = create_acceptor(worker, acceptor->endpoint, listener);
+
+    loop_move_source(&worker->loop, &acceptor->source, &successor->source);
+    if (successor->source.ops_inflight == 0) /* it waits for descriptors */
+        loop_timer_set(&worker->loop, &successor->timer, worker->loop.now_ms + LP_WHEEL_TICK_MS);
+    acceptor->kept = worker_use_snapshot(old);
+    acceptor->endpoint = NULL;
+    acceptor->state = ACCEPTOR_CLOSED;
+    forget_snapshot(worker, acceptor);
+    acceptor_put_session(worker, acceptor);
 }
 
 void acceptors_update(struct worker *worker, struct snapshot_ref *old)
@@ -167,15 +198,16 @@ void acceptors_update(struct worker *worker, struct snapshot_ref *old)
 
     LP_LIST_EACH (link, &worker->acceptors) {
         struct acceptor *acceptor = lp_container_of(link, struct acceptor, link);
-        const struct snap_listener *before = acceptor->listener;
         if (acceptor->state != ACCEPTOR_OPEN)
             continue;
-        find_listener(worker, acceptor);
-        if (acceptor->listener == NULL) {
-            acceptor->listener = before;
+        const struct snap_listener *listener = find_listener(worker, acceptor->endpoint);
+        if (listener == NULL) {
             acceptor->kept = worker_use_snapshot(old);
             begin_removal(worker, acceptor);
+        } else if (!speak_alike(acceptor->listener, listener)) {
+            replace(worker, acceptor, listener, old);
         } else {
+            acceptor->listener = listener;
             take_name(acceptor);
         }
     }

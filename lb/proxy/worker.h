@@ -51,9 +51,9 @@ struct acceptor {
     struct endpoint *endpoint;            /* NULL when let go of */
     const struct snap_listener *listener; /* of the newest snapshot, or of `kept`; else NULL */
     struct snapshot_ref
-        *kept;               /* removed: the last snapshot that lists it, while sessions need it */
-    char *listener_name;     /* for the log, also when the listener is gone */
-    uint32_t sessions_count; /* and one for itself until it is closed */
+        *kept; /* removed or replaced: the last snapshot that lists it, while sessions need it */
+    char *listener_name;       /* for the log, also when the listener is gone */
+    uint32_t sessions_count;   /* and one for itself until it is closed */
     uint32_t requesters_count; /* sessions that may still have a request: no tunnels */
     enum { ACCEPTOR_OPEN, ACCEPTOR_REFUSING, ACCEPTOR_EMPTYING, ACCEPTOR_CLOSED } state;
 };
