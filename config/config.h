@@ -258,6 +258,8 @@ struct lp_config_diff {
 void lp_config_diff(const struct lp_config *old_config, const struct lp_config *new_config,
                     struct lp_config_diff *out);
 void lp_config_diff_deinit(struct lp_config_diff *diff);
+/* Does everybody wait as long as before? False also where listeners, routes or pools are others. */
+bool lp_config_waits_alike(const struct lp_config *old_config, const struct lp_config *new_config);
 
 /* Prints every key with type, default, range and effect of a reload, as Markdown:
  * docs/configuration.md. */

@@ -213,3 +213,40 @@ void lp_config_diff_deinit(struct lp_config_diff *diff)
     lp_free(diff->binds);
     *diff = (struct lp_config_diff){0};
 }
+
+/* ---- timeouts ---- */
+
+static bool are_alike(const struct lp_cfg_timeouts *a, const struct lp_cfg_timeouts *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0; /* plain numbers, without padding */
+}
+
+static bool listeners_wait_alike(const struct lp_cfg_listener *a, const struct lp_cfg_listener *b)
+{
+    if (!lp_slice_equal(a->name, b->name) || !are_alike(&a->timeouts, &b->timeouts) ||
+        a->routes_count != b->routes_count)
+        return false;
+    for (uint32_t i = 0; i < a->routes_count; i++)
+        if (!are_alike(&a->routes[i].timeouts, &b->routes[i].timeouts))
+            return false;
+    return true;
+}
+
+bool lp_config_waits_alike(const struct lp_config *old_config, const struct lp_config *new_config)
+{
+    if (!are_alike(&old_config->timeouts, &new_config->timeouts) ||
+        old_config->listeners_count != new_config->listeners_count ||
+        old_config->pools_count != new_config->pools_count)
+        return false;
+    for (uint32_t i = 0; i < new_config->listeners_count; i++)
+        if (!listeners_wait_alike(&old_config->listeners[i], &new_config->listeners[i]))
+            return false;
+    for (uint32_t i = 0; i < new_config->pools_count; i++) {
+        const struct lp_cfg_pool *a = &old_config->pools[i], *b = &new_config->pools[i];
+        if (!lp_slice_equal(a->name, b->name) || !are_alike(&a->timeouts, &b->timeouts) ||
+            a->keep_alive_idle != b->keep_alive_idle ||
+            a->keep_alive_timeout_ms != b->keep_alive_timeout_ms)
+            return false;
+    }
+    return true;
+}

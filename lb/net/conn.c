@@ -412,6 +412,19 @@ void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
         lp_timer_set(&loop->wheel, &conn->timer, loop->now_ms + stalled_ms);
 }
 
+void conn_shorten_end(struct loop *loop, struct conn *conn, uint32_t linger_ms, uint32_t stalled_ms)
+{
+    if (conn->state != CONN_LINGERING)
+        return;
+    if ((conn->flags & CONN_SHUT) != 0) {
+        conn_set_timer(loop, conn, loop->now_ms + linger_ms);
+        return;
+    }
+    conn->linger = linger_ms;
+    conn->stalled_ms = stalled_ms;
+    conn_set_timer(loop, conn, loop->now_ms + stalled_ms);
+}
+
 /* Unread bytes would turn the close into a reset, and so would bytes that come later, in breach of
  * the promise: they may at most meet what is on its way in the first window anyhow. */
 #define FIRST_WINDOW_BYTES (10 * 1460)

@@ -160,6 +160,10 @@ bool conn_close(struct loop *loop, struct conn *conn) LP_MUST_USE;
 void conn_abort(struct loop *loop, struct conn *conn);
 void conn_reset(struct loop *loop, struct conn *conn);
 
+/* A polite end that is under way takes at most these times from now on. */
+void conn_shorten_end(struct loop *loop, struct conn *conn, uint32_t linger_ms,
+                      uint32_t stalled_ms);
+
 /* Gives a piece's reference back. */
 void piece_drop(struct loop *loop, struct piece *piece);
 

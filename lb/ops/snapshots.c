@@ -128,7 +128,7 @@ uint32_t process_publish(struct process *process, struct snapshot *snapshot)
     snapshot->generation = ++process->generation;
     snapshot_bind(snapshot, &process->registry, &process->endpoints);
     for (uint32_t i = 0; i < snapshot->config->pools_count; i++)
-        pool_update(snapshot->pools[i].pool, snapshot->pools[i].config, snapshot->generation);
+        pool_update(snapshot->pools[i].pool, snapshot->pools[i].config);
     mark_listed(process, snapshot);
     uint32_t closing_count = collect_drained(process, snapshot);
     atomic_store(&snapshot->workers_count, process->workers_count);

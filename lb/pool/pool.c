@@ -101,10 +101,8 @@ struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route)
     return policy;
 }
 
-void pool_update(struct pool *pool, const struct lp_cfg_pool *config, uint32_t generation)
+void pool_update(struct pool *pool, const struct lp_cfg_pool *config)
 {
-    if (!policy_says(&pool->policy, &config->timeouts))
-        atomic_store_explicit(&pool->policy_generation, generation, memory_order_relaxed);
     set_policy(&pool->policy, &config->timeouts);
     set(&pool->drain_deadline_ms, config->drain.deadline_ms);
     set(&pool->drain_spread_percent, config->drain.spread_percent);

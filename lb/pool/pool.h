@@ -27,7 +27,6 @@ struct pool {
     struct policy *policies; /* of routes with their own timeouts: never change         */
     _Atomic uint32_t drain_deadline_ms, drain_spread_percent, drain_close_code;
     _Atomic uint32_t keep_alive_idle, keep_alive_timeout_ms;
-    _Atomic uint32_t policy_generation; /* of the snapshot that last changed the policy */
     /* How its servers are spoken to: the newest snapshot's. A worker that reads it uses it at once,
      * and lets go of an older snapshot only later, so what it found is alive. NULL: plain. */
     _Atomic(struct lp_tls_back *) tls;
@@ -71,8 +70,8 @@ static inline uint32_t policy_ms(const _Atomic uint32_t *member)
 {
     return atomic_load_explicit(member, memory_order_relaxed);
 }
-/* Brings the pool's own policy and drain up to date for snapshot `generation`. Control thread. */
-void pool_update(struct pool *pool, const struct lp_cfg_pool *config, uint32_t generation);
+/* Brings the pool's own policy and drain up to date. Control thread. */
+void pool_update(struct pool *pool, const struct lp_cfg_pool *config);
 
 #define PICK_TRIES_MAX 11u /* `retries` may be 10 */
 

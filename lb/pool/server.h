@@ -21,7 +21,8 @@ struct server_cell {
     struct lp_list idle;    /* struct back, the most recently used first */
     struct lp_list tunnels; /* struct stream: tunnels and event streams  */
     uint32_t idle_count;
-    struct lp_tls_ticket *ticket;       /* to resume a TLS session, or NULL */
+    struct lp_tls_ticket *ticket; /* to resume a TLS session, or NULL */
+    uint64_t plan_ends_ms; /* of the window that turns were planned in when it drained last */
     _Atomic uint32_t connections_count; /* open ones, idle included; read by the control thread */
 } __attribute__((aligned(LP_CACHE_LINE)));
 

@@ -100,6 +100,12 @@ static void keep_ticket(struct worker *worker, struct back *back)
     cell->ticket = ticket;
 }
 
+/* This worker's share, rounded up. */
+static uint32_t idle_count_max(const struct worker *worker, const struct pool *pool)
+{
+    return (policy_ms(&pool->keep_alive_idle) + worker->workers_count - 1) / worker->workers_count;
+}
+
 /* One whose exchange was whole says so. */
 static void close_back(struct worker *worker, struct back *back, bool was_whole)
 {
@@ -122,8 +128,6 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
         close_back(worker, back, may_keep);
         return;
     }
-    uint32_t idle_max =
-        (policy_ms(&pool->keep_alive_idle) + worker->workers_count - 1) / worker->workers_count;
     back->idle_max_ms = policy_ms(&pool->keep_alive_timeout_ms);
     /* A second less than the server says, so that it does not close in our hands. */
     if (keep_alive_seconds != UINT32_MAX) {
@@ -131,7 +135,7 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
         if (theirs_ms < back->idle_max_ms)
             back->idle_max_ms = (uint32_t)theirs_ms;
     }
-    if (cell->idle_count >= idle_max || back->idle_max_ms == 0 ||
+    if (cell->idle_count >= idle_count_max(worker, pool) || back->idle_max_ms == 0 ||
         atomic_load_explicit(&back->server->drain_began_ms, memory_order_relaxed) != 0) {
         close_back(worker, back, true);
         return;
@@ -167,6 +171,23 @@ void backs_close_idle(struct worker *worker, struct server *server)
 
     while (!lp_list_is_empty(&cell->idle))
         drop_idle(worker, lp_container_of(cell->idle.next, struct back, link));
+}
+
+void backs_look_again(struct worker *worker, struct server *server)
+{
+    struct server_cell *cell = cell_of(worker, server);
+    uint32_t timeout_ms = policy_ms(&server->pool->keep_alive_timeout_ms);
+
+    while (cell->idle_count > idle_count_max(worker, server->pool))
+        drop_idle(worker, lp_container_of(cell->idle.prev, struct back, link));
+    LP_LIST_EACH (link, &cell->idle) {
+        struct back *back = lp_container_of(link, struct back, link);
+        uint32_t idle_ms = (uint32_t)worker->loop.now_ms - back->since_ms;
+        if (back->idle_max_ms > timeout_ms)
+            back->idle_max_ms = timeout_ms;
+        conn_set_timer(&worker->loop, &back->conn,
+                       worker->loop.now_ms - idle_ms + back->idle_max_ms);
+    }
 }
 
 /* --- completions --- */

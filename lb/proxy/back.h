@@ -33,5 +33,7 @@ void back_end_politely(struct worker *worker, struct back *back);
 
 /* All idle ones of this worker's cell. */
 void backs_close_idle(struct worker *worker, struct server *server);
+/* pools.NAME.keep_alive has changed: those that are too many or were idle for too long go. */
+void backs_look_again(struct worker *worker, struct server *server);
 
 #endif

@@ -46,6 +46,19 @@ uint64_t closing_deadline_ms(const struct stream *stream)
     return began_ms == 0 ? UINT64_MAX : began_ms + policy_ms(&server->pool->drain_deadline_ms);
 }
 
+/* Its server is listed again. */
+static bool is_void(const struct stream *stream)
+{
+    return stream->closing == CLOSING_NONE && stream->closing_reason == END_SERVER_REMOVED &&
+           drain_began(stream->server) == 0;
+}
+
+static void cancel(struct stream *stream)
+{
+    stream->close_at_ms = 0;
+    stream->closing_reason = END_DONE;
+}
+
 static void plan(struct worker *worker, struct stream *stream, const struct window *window,
                  uint64_t at_ms)
 {
@@ -89,20 +102,27 @@ struct turns {
     uint32_t count, room;
 };
 
-static void collect(struct worker *worker, struct server *server, struct turns *turns)
+static void collect(struct turns *turns, struct stream *stream)
 {
-    LP_LIST_EACH (link, &server->cells[worker->index].tunnels) {
-        if (turns->count == turns->room) {
-            turns->room = turns->room == 0 ? 256 : turns->room * 2;
-            turns->streams = lp_realloc(turns->streams, turns->room * sizeof(*turns->streams));
-        }
-        turns->streams[turns->count++] = lp_container_of(link, struct stream, link);
+    if (turns->count == turns->room) {
+        turns->room = turns->room == 0 ? 256 : turns->room * 2;
+        turns->streams = lp_realloc(turns->streams, turns->room * sizeof(*turns->streams));
     }
+    turns->streams[turns->count++] = stream;
+}
+
+static void collect_of_session(void *object, void *context)
+{
+    const struct session *session = object;
+
+    if (session->stream != NULL && stream_has(session->stream, STREAM_LONG_LIVED))
+        collect(context, session->stream);
 }
 
 static void spread(struct worker *worker, struct turns *turns, const struct window *window)
 {
-    uint64_t length_ms = window->ends_ms - window->begins_ms;
+    uint64_t length_ms =
+        window->ends_ms > window->begins_ms ? window->ends_ms - window->begins_ms : 0;
 
     for (uint32_t i = turns->count; i > 1; i--) {
         uint32_t other = (uint32_t)(lp_random_fast() % i);
@@ -122,17 +142,24 @@ static void spread(struct worker *worker, struct turns *turns, const struct wind
     lp_free(turns->streams);
 }
 
+/* Turns that have not come are planned anew when the window has changed: in what is left of it. */
 void closing_plan_server(struct worker *worker, struct server *server)
 {
-    struct turns turns = {0};
+    struct server_cell *cell = &server->cells[worker->index];
     struct window window = window_of_server(server);
+    bool has_changed = cell->plan_ends_ms != window.ends_ms;
+    struct turns turns = {0};
 
-    collect(worker, server, &turns);
-    uint32_t fresh_count = 0;
-    for (uint32_t i = 0; i < turns.count; i++)
-        if (turns.streams[i]->close_at_ms == 0)
-            turns.streams[fresh_count++] = turns.streams[i];
-    turns.count = fresh_count;
+    cell->plan_ends_ms = window.ends_ms;
+    if (window.begins_ms < worker->loop.now_ms)
+        window.begins_ms = worker->loop.now_ms;
+    LP_LIST_EACH (link, &cell->tunnels) {
+        struct stream *stream = lp_container_of(link, struct stream, link);
+        if (has_changed && stream->closing == CLOSING_NONE)
+            cancel(stream);
+        if (stream->close_at_ms == 0)
+            collect(&turns, stream);
+    }
     spread(worker, &turns, &window);
 }
 
@@ -140,24 +167,18 @@ void closing_cancel_server(struct worker *worker, struct server *server)
 {
     LP_LIST_EACH (link, &server->cells[worker->index].tunnels) {
         struct stream *stream = lp_container_of(link, struct stream, link);
-        if (stream->closing == CLOSING_NONE && stream->closing_reason == END_SERVER_REMOVED) {
-            stream->close_at_ms = 0;
-            stream->closing_reason = END_DONE;
-        }
+        if (is_void(stream))
+            cancel(stream);
     }
 }
 
+/* All of them, whether or not a snapshot lists their servers. */
 void closing_plan_process(struct worker *worker)
 {
-    const struct snapshot *snapshot = worker->snapshot->snapshot;
     struct window window = window_of_process(worker);
     struct turns turns = {0};
 
-    for (uint32_t i = 0; i < snapshot->config->pools_count; i++)
-        for (uint32_t s = 0; s < snapshot->pools[i].config->servers_count; s++)
-            collect(worker, snapshot->pools[i].servers[s], &turns);
-    for (uint32_t i = 0; i < snapshot->drained_count; i++)
-        collect(worker, snapshot->drained[i], &turns);
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], collect_of_session, &turns);
     spread(worker, &turns, &window);
 }
 
@@ -321,6 +342,10 @@ void closing_step_events(struct worker *worker, struct stream *stream)
 
 void closing_begin(struct worker *worker, struct stream *stream)
 {
+    if (is_void(stream)) {
+        cancel(stream);
+        return;
+    }
     if (stream_has(stream, STREAM_DOWN_DONE)) {
         stream->close_at_ms = 0; /* it is ending by itself */
         return;

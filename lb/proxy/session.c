@@ -156,10 +156,19 @@ void session_end_quietly(struct worker *worker, struct session *session)
     conn_end_politely(&worker->loop, &session->conn, timeouts->linger, timeouts->stalled);
 }
 
-static void wait_for_bytes(struct worker *worker, struct session *session)
+/* Between two streams: what is waited for may take so long. */
+static uint32_t patience_ms(const struct worker *worker, const struct session *session)
 {
     const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
-    uint32_t wait_ms = session->partial != NULL ? timeouts->head : timeouts->keep_alive;
+
+    if (session->stage != SESSION_OPEN)
+        return timeouts->handshake;
+    return session->partial != NULL ? timeouts->head : timeouts->keep_alive;
+}
+
+static void wait_for_bytes(struct worker *worker, struct session *session)
+{
+    uint32_t wait_ms = patience_ms(worker, session);
 
     conn_set_timer(&worker->loop, &session->conn, worker->loop.now_ms + wait_ms);
     if (session->close_at_ms != 0 && session->partial == NULL)
@@ -329,10 +338,9 @@ static void on_timer(struct loop *loop, struct conn *conn)
         hello_on_timer(worker, session);
         return;
     }
-    const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
     bool has_begun = session->partial != NULL;
     uint32_t waited_ms = (uint32_t)loop->now_ms - session->since_ms;
-    uint32_t limit_ms = has_begun ? timeouts->head : timeouts->keep_alive;
+    uint32_t limit_ms = patience_ms(worker, session);
     if (waited_ms >= limit_ms && has_begun) {
         partial_free(&session->partial);
         stream_begin_refusal(worker, session, 408, END_HEAD_TIMEOUT, NULL);
@@ -358,6 +366,31 @@ static void on_released(struct loop *loop, struct conn *conn)
     atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);
     acceptor_put_session(worker, session->acceptor);
     lp_pool_put(&loop->spaces[LOOP_SPACE_FRONT], conn->slot);
+}
+
+/* --- new timeouts --- */
+
+static void look_again(void *object, void *context)
+{
+    struct session *session = object;
+    struct worker *worker = context;
+    struct conn *conn = &session->conn;
+
+    if (conn->state == CONN_LINGERING) {
+        const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
+        conn_shorten_end(&worker->loop, conn, timeouts->linger, timeouts->stalled);
+    } else if (session->stream != NULL) {
+        stream_look_again(worker, session->stream);
+    } else if (conn->state != CONN_CLOSING) {
+        uint32_t waited_ms = (uint32_t)worker->loop.now_ms - session->since_ms;
+        conn_set_timer(&worker->loop, conn,
+                       worker->loop.now_ms - waited_ms + patience_ms(worker, session));
+    }
+}
+
+void sessions_look_again(struct worker *worker)
+{
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_FRONT], look_again, worker);
 }
 
 /* --- drain --- */

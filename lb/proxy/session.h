@@ -90,6 +90,10 @@ void session_stop_requesting(struct worker *worker, struct session *session);
 /* An event stream has ended and the connection stays. */
 void session_request_again(struct session *session);
 
+/* Timeouts have changed: whoever waits, waits by the new ones. Those that became longer are seen
+ * when the old ones are over. */
+void sessions_look_again(struct worker *worker);
+
 /* A drain begins: idle sessions get their turns; or all end now. */
 void sessions_schedule_close(struct worker *worker);
 void sessions_cut(struct worker *worker);

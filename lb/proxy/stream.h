@@ -155,6 +155,8 @@ void stream_on_front_timer(struct worker *worker, struct stream *stream);
 void stream_on_back_timer(struct worker *worker, struct stream *stream);
 /* Sets both timers for what is waited for now. */
 void stream_arm_timers(struct worker *worker, struct stream *stream);
+/* The same, and for peers that do not take what is there for them: some of it has changed. */
+void stream_look_again(struct worker *worker, struct stream *stream);
 void stream_send(struct worker *worker, struct stream *stream, struct conn *to, struct piece piece);
 /* A tunnel or an event stream from now on: lets go of the snapshot, joins its server's list. */
 void stream_become_long_lived(struct worker *worker, struct stream *stream);

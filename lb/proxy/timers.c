@@ -8,11 +8,9 @@
 
 #define NEVER UINT64_MAX
 
-/* A time whose low 32 bits are known, as a full one: it lies at most 24 days away, usually back. */
-static uint64_t full_ms(const struct worker *worker, uint32_t low)
+static uint64_t whole_ms(const struct worker *worker, uint32_t low_ms)
 {
-    uint64_t now_ms = worker->loop.now_ms;
-    return now_ms - (uint64_t)(int64_t)(int32_t)((uint32_t)now_ms - low);
+    return lp_clock_whole_ms(worker->loop.now_ms, low_ms);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -22,7 +20,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t after(const struct worker *worker, uint32_t since_ms, uint32_t wait_ms)
 {
-    return wait_ms == LP_OFF ? NEVER : full_ms(worker, since_ms) + wait_ms;
+    return wait_ms == LP_OFF ? NEVER : whole_ms(worker, since_ms) + wait_ms;
 }
 
 static uint32_t last_activity(const struct worker *worker, const struct stream *stream)
@@ -61,6 +59,18 @@ static uint64_t idle_due(const struct worker *worker, const struct stream *strea
     return after(worker, last_activity(worker, stream), policy_ms(&stream->policy->stream_idle_ms));
 }
 
+/* The end of a removed server's drain. Who had no turn before it (it was moved by a reload) has it
+ * now, and the time to answer that any turn has. */
+static uint64_t cut_due(const struct worker *worker, const struct stream *stream)
+{
+    if (stream->closing_reason != END_SERVER_REMOVED || stream->close_at_ms == 0)
+        return NEVER;
+    uint64_t deadline_ms = closing_deadline_ms(stream);
+    if (stream->closing == CLOSING_NONE || whole_ms(worker, stream->closing_ms) < deadline_ms)
+        return deadline_ms;
+    return after(worker, stream->closing_ms, policy_ms(&stream->policy->linger_ms));
+}
+
 static uint64_t front_due(const struct worker *worker, const struct stream *stream)
 {
     const struct policy *policy = stream->policy;
@@ -78,9 +88,7 @@ static uint64_t front_due(const struct worker *worker, const struct stream *stre
         due_ms = earlier(due_ms, stream->close_at_ms);
     if (stream->closing == CLOSING_SENT)
         due_ms = earlier(due_ms, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)));
-    if (stream->closing_reason == END_SERVER_REMOVED && stream->close_at_ms != 0)
-        due_ms = earlier(due_ms, closing_deadline_ms(stream));
-    return due_ms;
+    return earlier(due_ms, cut_due(worker, stream));
 }
 
 static bool is_due(const struct worker *worker, uint64_t due_ms)
@@ -99,8 +107,7 @@ static void act_on_front(struct worker *worker, struct stream *stream)
     } else if (stream->closing == CLOSING_SENT &&
                is_due(worker, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)))) {
         closing_finish(worker, stream);
-    } else if (stream->closing_reason == END_SERVER_REMOVED && stream->close_at_ms != 0 &&
-               is_due(worker, closing_deadline_ms(stream))) {
+    } else if (stream->closing != CLOSING_NONE && is_due(worker, cut_due(worker, stream))) {
         stream_end(worker, stream, END_DRAIN_DEADLINE, FRONT_RESET);
     } else if (stream->half_closed_ms != 0 &&
                is_due(worker,
@@ -109,7 +116,7 @@ static void act_on_front(struct worker *worker, struct stream *stream)
             stream->closing_reason != 0 ? (enum end_reason)stream->closing_reason : END_HALF_CLOSED;
         stream_end(worker, stream, reason, FRONT_POLITE);
     } else if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0 &&
-               is_due(worker, stream->close_at_ms)) {
+               is_due(worker, earlier(stream->close_at_ms, cut_due(worker, stream)))) {
         closing_begin(worker, stream);
     } else if (is_due(worker, idle_due(worker, stream))) {
         bool may_wait = stream->state == STREAM_TUNNEL;
@@ -117,13 +124,18 @@ static void act_on_front(struct worker *worker, struct stream *stream)
     }
 }
 
+static uint32_t stalled_ms_max(const struct worker *worker, const struct stream *stream)
+{
+    return stream->policy != NULL ? policy_ms(&stream->policy->stalled_ms)
+                                  : worker_config(worker)->timeouts.stalled;
+}
+
 /* When a peer that has bytes of ours to take is looked at again; 0: it took none for too long. */
 static uint64_t stalled_due(struct worker *worker, struct stream *stream, struct conn *conn)
 {
     if (conn_has_sent_all(conn))
         return NEVER;
-    uint32_t stalled_ms = stream->policy != NULL ? policy_ms(&stream->policy->stalled_ms)
-                                                 : worker_config(worker)->timeouts.stalled;
+    uint32_t stalled_ms = stalled_ms_max(worker, stream);
     return conn_takes_bytes(&worker->loop, conn, stalled_ms)
                ? worker->loop.now_ms + stalled_ms / 4 + 1
                : 0;
@@ -223,4 +235,29 @@ void stream_arm_timers(struct worker *worker, struct stream *stream)
     due_ms = back_due(worker, stream);
     if (due_ms != NEVER)
         conn_set_timer(&worker->loop, &stream->back->conn, due_ms);
+}
+
+static void look_for_stall(struct worker *worker, struct stream *stream, struct conn *conn)
+{
+    if (!conn_has_sent_all(conn))
+        conn_set_timer(&worker->loop, conn,
+                       worker->loop.now_ms + stalled_ms_max(worker, stream) / 4 + 1);
+}
+
+void stream_look_again(struct worker *worker, struct stream *stream)
+{
+    struct loop *loop = &worker->loop;
+    bool is_exchange = stream->state == STREAM_EXCHANGE;
+    struct conn *front = &stream->session->conn;
+
+    stream_arm_timers(worker, stream);
+    look_for_stall(worker, stream, front);
+    if (is_exchange && !stream_has(stream, STREAM_UP_DONE))
+        conn_set_timer(loop, front, loop->now_ms + policy_ms(&stream->policy->body_ms));
+    if (stream->back == NULL)
+        return;
+    look_for_stall(worker, stream, &stream->back->conn);
+    if (is_exchange)
+        conn_set_timer(loop, &stream->back->conn,
+                       loop->now_ms + policy_ms(&stream->policy->response_ms));
 }

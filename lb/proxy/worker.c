@@ -46,17 +46,16 @@ static void follow_drained(struct worker *worker, const struct snapshot *old,
     }
 }
 
-/* Open tunnels of pools whose timeouts changed look at their deadlines again. */
-static void follow_policies(struct worker *worker, const struct snapshot *now)
+/* Timeouts change at once, also for those who wait already. */
+static void follow_timeouts(struct worker *worker, const struct snapshot *old,
+                            const struct snapshot *now)
 {
-    for (uint32_t i = 0; i < now->config->pools_count; i++) {
-        const struct pool_view *pool = &now->pools[i];
-        if (policy_ms(&pool->pool->policy_generation) != now->generation)
-            continue;
-        for (uint32_t s = 0; s < pool->config->servers_count; s++)
-            LP_LIST_EACH (link, &pool->servers[s]->cells[worker->index].tunnels)
-                stream_arm_timers(worker, lp_container_of(link, struct stream, link));
-    }
+    if (lp_config_waits_alike(old->config, now->config))
+        return;
+    sessions_look_again(worker);
+    for (uint32_t i = 0; i < now->config->pools_count; i++)
+        for (uint32_t s = 0; s < now->pools[i].config->servers_count; s++)
+            backs_look_again(worker, now->pools[i].servers[s]);
 }
 
 static void follow_snapshot(struct worker *worker)
@@ -78,9 +77,10 @@ static void follow_snapshot(struct worker *worker)
                        newest->config->log.query, newest->config->log.query_count);
     acceptors_update(worker, old);
     follow_drained(worker, old != NULL ? old->snapshot : NULL, newest);
-    follow_policies(worker, newest);
-    if (old != NULL)
+    if (old != NULL) {
+        follow_timeouts(worker, old->snapshot, newest);
         worker_drop_snapshot(worker, old);
+    }
     atomic_store_explicit(&worker->generation, newest->generation, memory_order_release);
 }
 
