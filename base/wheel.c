@@ -11,6 +11,7 @@ void lp_wheel_init(struct lp_wheel *wheel, uint64_t now_ms)
 {
     wheel->now_tick = (uint32_t)(now_ms / LP_WHEEL_TICK_MS);
     wheel->timers_count = 0;
+    lp_list_init(&wheel->due);
     for (uint32_t i = 0; i < LP_WHEEL_SLOTS; i++)
         lp_list_init(&wheel->slots[i]);
     for (uint32_t i = 0; i < LP_COUNT_OF(wheel->occupied); i++)
@@ -79,29 +80,20 @@ void lp_timer_set_at_latest(struct lp_wheel *wheel, struct lp_timer *timer, uint
 }
 
 /* What is due in one slot goes to a list of its own first: fire may set and stop any timer. */
-static void fire_slot(struct lp_wheel *wheel, uint32_t slot, lp_timer_fn fire, void *context)
+static void pass_slot(struct lp_wheel *wheel, uint32_t slot)
 {
-    struct lp_list due;
-
-    lp_list_init(&due);
     LP_LIST_EACH (link, &wheel->slots[slot]) {
         struct lp_timer *timer = lp_container_of(link, struct lp_timer, link);
         if ((int32_t)(timer->due_tick - wheel->now_tick) <= 0) {
             lp_list_remove(link);
-            lp_list_push_back(&due, link);
+            lp_list_push_back(&wheel->due, link);
         }
     }
     if (lp_list_is_empty(&wheel->slots[slot]))
         wheel->occupied[slot / 64] &= ~(1ull << slot % 64);
-    while (!lp_list_is_empty(&due)) {
-        struct lp_timer *timer = lp_container_of(due.next, struct lp_timer, link);
-        lp_list_remove(&timer->link);
-        wheel->timers_count--;
-        fire(timer, context);
-    }
 }
 
-void lp_wheel_advance(struct lp_wheel *wheel, uint64_t now_ms, lp_timer_fn fire, void *context)
+static void pass(struct lp_wheel *wheel, uint64_t now_ms)
 {
     uint32_t target = (uint32_t)(now_ms / LP_WHEEL_TICK_MS);
     uint32_t steps = target - wheel->now_tick;
@@ -113,7 +105,19 @@ void lp_wheel_advance(struct lp_wheel *wheel, uint64_t now_ms, lp_timer_fn fire,
     wheel->now_tick = target;
     for (uint32_t tick = first; (int32_t)(target - tick) >= 0; tick++)
         if ((wheel->occupied[slot_of(tick) / 64] >> slot_of(tick) % 64 & 1) != 0)
-            fire_slot(wheel, slot_of(tick), fire, context);
+            pass_slot(wheel, slot_of(tick));
+}
+
+void lp_wheel_advance(struct lp_wheel *wheel, uint64_t now_ms, uint32_t count_max, lp_timer_fn fire,
+                      void *context)
+{
+    pass(wheel, now_ms);
+    while (count_max-- > 0 && !lp_list_is_empty(&wheel->due)) {
+        struct lp_timer *timer = lp_container_of(wheel->due.next, struct lp_timer, link);
+        lp_list_remove(&timer->link);
+        wheel->timers_count--;
+        fire(timer, context);
+    }
 }
 
 /* Ticks from now to the next slot that holds a timer, by the bitmap. */
@@ -135,6 +139,8 @@ uint32_t lp_wheel_wait_ms(const struct lp_wheel *wheel, uint64_t now_ms, uint32_
 {
     if (wheel->timers_count == 0)
         return limit_ms;
+    if (!lp_list_is_empty(&wheel->due))
+        return 0;
     uint64_t wake_ms = ((uint64_t)wheel->now_tick + ticks_to_occupied(wheel)) * LP_WHEEL_TICK_MS;
     if (wake_ms <= now_ms)
         return 0;

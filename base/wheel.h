@@ -22,6 +22,7 @@ struct lp_wheel {
     uint32_t timers_count;
     uint64_t occupied[LP_WHEEL_SLOTS / 64]; /* slots that hold a timer */
     struct lp_list slots[LP_WHEEL_SLOTS];
+    struct lp_list due; /* passed, and not fired yet */
 };
 
 typedef void (*lp_timer_fn)(struct lp_timer *timer, void *context);
@@ -40,8 +41,10 @@ static inline bool lp_timer_is_set(const struct lp_timer *timer)
     return lp_list_is_linked(&timer->link);
 }
 
-/* Fires what is due; a fired timer is no longer set, and fire may set it (and others) again. */
-void lp_wheel_advance(struct lp_wheel *wheel, uint64_t now_ms, lp_timer_fn fire, void *context);
+/* Fires what is due, at most count_max timers; the rest go first in the next call. A fired timer is
+ * no longer set, and fire may set it (and others) again. */
+void lp_wheel_advance(struct lp_wheel *wheel, uint64_t now_ms, uint32_t count_max, lp_timer_fn fire,
+                      void *context);
 
 /* Milliseconds until the wheel wants to be advanced, at most limit_ms. */
 uint32_t lp_wheel_wait_ms(const struct lp_wheel *wheel, uint64_t now_ms, uint32_t limit_ms);

@@ -74,7 +74,7 @@ static uint64_t run_tick(void *context, uint64_t count)
 
     while (count-- > 0) {
         ticking->now_ms += LP_WHEEL_TICK_MS;
-        lp_wheel_advance(&ticking->wheel, ticking->now_ms, set_again, ticking);
+        lp_wheel_advance(&ticking->wheel, ticking->now_ms, UINT32_MAX, set_again, ticking);
     }
     return micro_ticks() - begin;
 }

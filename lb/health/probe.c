@@ -61,6 +61,7 @@ bool probe_begin(struct process *process, struct check *check)
     set_port(&probe->address, check->config->port);
     probe->step = PROBE_CONNECT;
     probe->deadline_ms = process->loop.now_ms + check->config->timeout_ms;
+    probe->away_ms = process->loop.away_ms;
     check->probe = probe;
     conn_connect(&process->loop, &probe->conn, LOOP_SPACE_BACK, name, fd, &probe->address);
     conn_set_timer(&process->loop, &probe->conn, probe->deadline_ms);
@@ -367,8 +368,11 @@ static void on_timer(struct loop *loop, struct conn *conn)
                                         [PROBE_ANSWER] = "answer: none in time",
                                         [PROBE_PONG] = "pong: none in time"};
 
-    if (probe->check != NULL && loop->now_ms < probe->deadline_ms) {
-        conn_set_timer(loop, conn, probe->deadline_ms); /* a reload gave it more time */
+    /* Time in which this thread was away is not the server's. */
+    probe->deadline_ms += loop->away_ms - probe->away_ms;
+    probe->away_ms = loop->away_ms;
+    if (loop->now_ms < probe->deadline_ms) {
+        conn_set_timer(loop, conn, probe->deadline_ms); /* also: a reload gave it more */
         return;
     }
     tell(loop, probe, steps[probe->step], false);

@@ -19,7 +19,7 @@ struct probe {
     struct lp_arena kept;            /* a copy of that, once a reload has gone over it */
     struct lp_addr address;
     enum probe_step step;
-    uint64_t deadline_ms;
+    uint64_t deadline_ms, away_ms; /* loop->away_ms when it began, or its deadline was moved */
     char key[WS_KEY_SIZE];
     char received[LP_HEAD_BYTES_MAX];
     uint32_t received_size;

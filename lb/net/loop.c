@@ -9,8 +9,15 @@
 
 /* So many completions are handled before new operations go to the kernel. */
 #define BATCH_EVENTS_MAX 512u
+#define TIMERS_MAX       512u
 #define WAIT_MS_MAX      60000u
 #define TRIM_MS          250u
+
+/* Catching up ends when nothing has come for a moment in which a peer nearby can answer, and then
+ * timers fire whatever waits. */
+#define CATCH_UP_TURNS  64u
+#define CATCH_UP_MS     200u
+#define CATCH_UP_GAP_MS 10u
 
 static void init_space(struct loop *loop, unsigned space, struct loop_space holds)
 {
@@ -191,24 +198,66 @@ static void release_ended(struct loop *loop)
     }
 }
 
-void loop_turn(struct loop *loop, uint32_t wait_ms_max)
+static uint32_t wait_ms(const struct loop *loop, uint32_t wait_ms_max)
 {
-    struct uring_event event;
     uint32_t limit = loop->starved.count == 0 ? wait_ms_max : LP_WHEEL_TICK_MS;
 
     if (limit > TRIM_MS && (uring_may_trim(loop->uring) || loop->tls_may_trim))
         limit = TRIM_MS;
     if (loop->ended.count > 0 || loop->handshakes.count > 0)
-        limit = 0; /* after_batch() ended some; handshakes wait for their turn */
+        return 0; /* after_batch() ended some; handshakes wait for their turn */
+    if (loop->catch_up_until_ms != 0)
+        return limit < CATCH_UP_GAP_MS ? limit : CATCH_UP_GAP_MS;
+    return lp_wheel_wait_ms(&loop->wheel, loop->now_ms, limit);
+}
 
-    if (!uring_wait(loop->uring, lp_wheel_wait_ms(&loop->wheel, loop->now_ms, limit))) {
+/* Waits and takes the time; gives the longest wait of which "nothing came" can be said. A thread
+ * that wakes late was stopped, frozen, not scheduled, or busy for long: what has come meanwhile
+ * came in time, so it is looked at before any timer fires. One whose wait was interrupted may have
+ * seen nothing of what is there. */
+static uint32_t wait_for_events(struct loop *loop, uint32_t wait_ms_max)
+{
+    uint32_t planned_ms = wait_ms(loop, wait_ms_max);
+    enum uring_wait outcome = uring_wait(loop->uring, planned_ms);
+    uint64_t latest_ms = loop->now_ms + planned_ms + LP_WHEEL_TICK_MS;
+
+    if (outcome == URING_BROKEN) {
         lp_log(LP_LOG_ERROR, "io_uring fails: %s", strerror(errno));
         LP_ASSERT(!"io_uring works");
     }
     loop->now_ms = lp_clock_ms();
-    for (uint32_t i = 0; i < BATCH_EVENTS_MAX && uring_next(loop->uring, &event); i++)
+    if (!LP_UNLIKELY(loop->now_ms > latest_ms || outcome == URING_INTERRUPTED))
+        return planned_ms;
+    if (loop->now_ms > latest_ms)
+        loop->away_ms += loop->now_ms - latest_ms;
+    if (loop->catch_up_until_ms == 0) {
+        loop->catch_up_until_ms = loop->now_ms + CATCH_UP_MS;
+        loop->catch_up_turns = CATCH_UP_TURNS;
+    }
+    return 0;
+}
+
+static bool may_fire_timers(struct loop *loop, bool is_quiet)
+{
+    if (!LP_UNLIKELY(loop->catch_up_until_ms != 0))
+        return true;
+    if (is_quiet || --loop->catch_up_turns == 0 || loop->now_ms >= loop->catch_up_until_ms)
+        loop->catch_up_until_ms = 0;
+    return loop->catch_up_until_ms == 0;
+}
+
+void loop_turn(struct loop *loop, uint32_t wait_ms_max)
+{
+    struct uring_event event;
+    uint32_t count = 0;
+
+    uint32_t waited_ms = wait_for_events(loop, wait_ms_max);
+    while (count < BATCH_EVENTS_MAX && uring_next(loop->uring, &event)) {
         dispatch(loop, &event);
-    lp_wheel_advance(&loop->wheel, loop->now_ms, fire, loop);
+        count++;
+    }
+    if (may_fire_timers(loop, count == 0 && waited_ms > 0))
+        lp_wheel_advance(&loop->wheel, loop->now_ms, TIMERS_MAX, fire, loop);
     rearm_starved(loop);
     secure_turn(loop);
     release_ended(loop);

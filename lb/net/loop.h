@@ -56,6 +56,9 @@ struct loop {
     struct loop_source *sources[LOOP_SOURCES_MAX];
     uint32_t sources_generation;
     uint64_t now_ms;              /* of this batch */
+    uint64_t away_ms;             /* in all, for how long this thread was late to look */
+    uint64_t catch_up_until_ms;   /* 0: timers may fire */
+    uint32_t catch_up_turns;      /* that are left for it */
     uint64_t trimmed_ms;          /* when memory was last given back */
     bool tls_may_trim;            /* there may be more of it */
     struct loop_queue starved;    /* whose receive found no buffer: first come, first served */

@@ -269,7 +269,7 @@ static void refill(struct uring *uring, enum uring_group group)
         io_uring_buf_ring_advance(published->ring, (int)added);
 }
 
-bool uring_wait(struct uring *uring, uint32_t wait_ms)
+enum uring_wait uring_wait(struct uring *uring, uint32_t wait_ms)
 {
     refill(uring, URING_TINY);
     refill(uring, URING_SMALL);
@@ -278,11 +278,12 @@ bool uring_wait(struct uring *uring, uint32_t wait_ms)
                                      .tv_nsec = (long long)(wait_ms % 1000) * 1000000};
     struct io_uring_cqe *cqe;
     int result = io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, &wait, NULL);
-    if (result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN ||
-        result == -EBUSY)
-        return true;
+    if (result == -EINTR)
+        return URING_INTERRUPTED;
+    if (result >= 0 || result == -ETIME || result == -EAGAIN || result == -EBUSY)
+        return URING_WOKE;
     errno = -result;
-    return false;
+    return URING_BROKEN;
 }
 
 static void publish_more(struct published *published)

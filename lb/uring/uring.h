@@ -74,9 +74,15 @@ void uring_poll_writable(struct uring *uring, struct uring_name name, int fd);
 /* Cancels the operation `op` of the same name. Its own event (URING_CANCEL) comes as well. */
 void uring_cancel(struct uring *uring, struct uring_name name, enum uring_op op);
 
+enum uring_wait {
+    URING_WOKE,        /* there are events, or the time is over                           */
+    URING_INTERRUPTED, /* by a signal, a stop or a freeze: what is there may be unseen yet */
+    URING_BROKEN,      /* the kernel refuses for good (with errno)                        */
+};
+
 /* Submits what was prepared and waits for at least one event, at most wait_ms. Refills the
- * published buffers first. False when the kernel refuses for good (with errno). */
-bool uring_wait(struct uring *uring, uint32_t wait_ms);
+ * published buffers first. */
+enum uring_wait uring_wait(struct uring *uring, uint32_t wait_ms);
 /* Takes the next event; false when there is none now. */
 bool uring_next(struct uring *uring, struct uring_event *out);
 

@@ -89,6 +89,9 @@ class Limpet extends Watched {
 
   signal(name) { this.child.kill(name); }
 
+  /** The kernel's letter for what the process does: R, S, T (stopped), Z, ... */
+  state() { return /\) (\w)/.exec(fs.readFileSync(`/proc/${this.pid}/stat`, 'latin1'))[1]; }
+
   async exits() {
     return this.until(() => this.ended, () => `limpet to exit:\n${this.complaint()}`);
   }

@@ -57,7 +57,7 @@ static void bell_init(struct bell *bell)
 static void tower_advance(struct tower *tower, uint64_t now_ms)
 {
     tower->now_ms = now_ms;
-    lp_wheel_advance(&tower->wheel, now_ms, ring, tower);
+    lp_wheel_advance(&tower->wheel, now_ms, UINT32_MAX, ring, tower);
 }
 
 /* Millisecond by millisecond until the bell rings. */
@@ -377,6 +377,34 @@ static void after_a_long_sleep_everything_due_fires_once_and_the_rest_stays(void
     assert_int_equal(tower.fired_count, 300);
 }
 
+static void what_is_due_beyond_the_most_at_once_comes_first_next_time(void **state)
+{
+    (void)state;
+    struct tower tower;
+    struct bell bells[10], later;
+
+    tower_init(&tower, START_MS);
+    for (uint32_t i = 0; i < 10; i++) {
+        bell_init(&bells[i]);
+        lp_timer_set(&tower.wheel, &bells[i].timer, START_MS + 100);
+    }
+    bell_init(&later);
+    lp_timer_set(&tower.wheel, &later.timer, START_MS + 1000);
+    lp_wheel_advance(&tower.wheel, START_MS + 300, 4, ring, &tower);
+    assert_int_equal(tower.fired_count, 4);
+    assert_int_equal(lp_wheel_wait_ms(&tower.wheel, START_MS + 300, 60000), 0);
+    lp_timer_stop(&tower.wheel, &bells[4].timer); /* one that waits may still be stopped or moved */
+    lp_timer_set(&tower.wheel, &bells[5].timer, START_MS + 5000);
+    lp_wheel_advance(&tower.wheel, START_MS + 2000, 4, ring, &tower);
+    assert_int_equal(tower.fired_count, 8);
+    assert_int_equal(later.fired_count, 0);
+    lp_wheel_advance(&tower.wheel, START_MS + 2000, 4, ring, &tower); /* the clock need not move */
+    assert_int_equal(tower.fired_count, 9);
+    assert_int_equal(later.fired_count, 1);
+    assert_int_equal(bells[4].fired_count + bells[5].fired_count, 0);
+    assert_int_equal(tower.wheel.timers_count, 1);
+}
+
 static void without_timers_the_loop_may_sleep_as_long_as_it_likes(void **state)
 {
     (void)state;
@@ -528,7 +556,7 @@ static void the_wheel_does_what_a_naive_list_of_times_does(void **state)
             for (uint32_t i = dice_below(&model.dice, 6); i > 0; i--)
                 change_one(&model);
             model.now_ms += some_sleep(&model.dice);
-            lp_wheel_advance(&model.wheel, model.now_ms, model_fire, &model);
+            lp_wheel_advance(&model.wheel, model.now_ms, UINT32_MAX, model_fire, &model);
             model_check(&model);
         }
         assert_true(model.fired_count > 1000);
@@ -552,7 +580,7 @@ static void nothing_is_late_when_the_model_sleeps_what_the_wheel_says(void **sta
         for (uint32_t i = 0; i < MODEL_TIMERS; i++) /* one tick is still in time */
             if (model.timers[i].is_set && model.timers[i].due_ms > model.timers[i].set_ms)
                 assert_true(model.now_ms <= model.timers[i].due_ms + LP_WHEEL_TICK_MS);
-        lp_wheel_advance(&model.wheel, model.now_ms, model_fire, &model);
+        lp_wheel_advance(&model.wheel, model.now_ms, UINT32_MAX, model_fire, &model);
         model_check(&model);
     }
 }
@@ -575,6 +603,7 @@ int main(void)
         cmocka_unit_test(a_timer_that_is_due_may_still_be_stopped_by_one_that_fires_first),
         cmocka_unit_test(a_timer_that_is_due_may_still_be_moved_by_one_that_fires_first),
         cmocka_unit_test(after_a_long_sleep_everything_due_fires_once_and_the_rest_stays),
+        cmocka_unit_test(what_is_due_beyond_the_most_at_once_comes_first_next_time),
         cmocka_unit_test(without_timers_the_loop_may_sleep_as_long_as_it_likes),
         cmocka_unit_test(a_loop_that_sleeps_as_told_is_in_time_for_every_timer),
         cmocka_unit_test(the_wheel_does_what_a_naive_list_of_times_does),
