@@ -11,9 +11,12 @@
 /* Clients whose handshake fails are named, but not a thousand times a second. */
 #define COMPLAIN_MS 1000u
 
+/* A hello that is half there when a reload comes goes by the listener that it began with. */
 static const struct snap_listener *listener_of(const struct session *session)
 {
-    return session->acceptor->listener;
+    const struct partial *partial = session->partial;
+    return partial != NULL && partial->listener != NULL ? partial->listener
+                                                        : session->acceptor->listener;
 }
 
 static bool terminates(const struct session *session)
@@ -52,14 +55,19 @@ static bool keep_name(struct session *session, const struct lp_hello *hello)
     return true;
 }
 
-static bool keep_bytes(struct session *session, struct loop *loop)
+static bool keep_bytes(struct worker *worker, struct session *session)
 {
     struct conn *conn = &session->conn;
 
     if (!partial_save(&session->partial, NULL,
                       (struct lp_slice){conn->io->in.data, conn->io->in.size}))
         return false;
-    conn_consume(loop, conn, conn->io->in.size);
+    if (session->partial->snapshot == NULL) {
+        session->partial->snapshot =
+            worker_use_snapshot(acceptor_snapshot(session->acceptor, worker));
+        session->partial->listener = session->acceptor->listener;
+    }
+    conn_consume(&worker->loop, conn, conn->io->in.size);
     return true;
 }
 
@@ -114,6 +122,7 @@ static void terminate(struct worker *worker, struct session *session, enum lp_he
     case LP_HELLO_NOT_TLS:
         if (looks_like_http(session)) {
             session->stage = SESSION_OPEN;
+            session_forget_partial(worker, session);
             stream_begin_refusal(worker, session, 400, END_PLAIN_ON_TLS, NULL);
         } else {
             refuse(worker, session, 10, "it does not speak TLS"); /* unexpected_message */
@@ -141,6 +150,13 @@ static void terminate(struct worker *worker, struct session *session, enum lp_he
     conn_wait_turn(&worker->loop, &session->conn);
 }
 
+/* A tcp stream: what has come are its first bytes. */
+static void open_by_name(struct worker *worker, struct session *session)
+{
+    session_forget_partial(worker, session);
+    session_open(worker, session);
+}
+
 /* All bytes that have come lie in conn.in. */
 static void decide(struct worker *worker, struct session *session, enum lp_hello_outcome outcome,
                    const struct lp_hello *hello)
@@ -152,7 +168,7 @@ static void decide(struct worker *worker, struct session *session, enum lp_hello
     else if (terminates(session))
         terminate(worker, session, outcome, hello);
     else
-        session_open(worker, session); /* a tcp stream: what has come are its first bytes */
+        open_by_name(worker, session);
 }
 
 void hello_on_recv(struct worker *worker, struct session *session, int error)
@@ -175,13 +191,12 @@ void hello_on_recv(struct worker *worker, struct session *session, int error)
     enum lp_hello_outcome outcome =
         lp_hello_parse(&hello, (struct lp_slice){conn->io->in.data, conn->io->in.size});
     if (outcome == LP_HELLO_MORE) {
-        if (keep_bytes(session, &worker->loop))
+        if (keep_bytes(worker, session))
             want_more(worker, session);
         else
             conn_abort(&worker->loop, conn);
         return;
     }
-    partial_free(&session->partial);
     decide(worker, session, outcome, &hello);
 }
 
@@ -200,6 +215,7 @@ void hello_on_turn(struct worker *worker, struct session *session)
     struct piece *in = &conn->io->in;
     in->size = (uint32_t)lp_hello_join((char *)(uintptr_t)in->data, in->size);
     struct lp_tls *tls = lp_tls_accept(listener_of(session)->tls, &hello);
+    session_forget_partial(worker, session);
     if (tls == NULL)
         conn_abort(&worker->loop, conn);
     else

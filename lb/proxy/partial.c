@@ -21,9 +21,10 @@ bool partial_save(struct partial **partial, const struct http1_head *head, struc
     if (memory == NULL)
         return false;
     struct partial *saved = (struct partial *)(void *)memory;
-    saved->size = (uint32_t)bytes.size;
-    saved->head = NULL;
-    saved->bytes = memory + sizeof(*saved) + head_size;
+    *saved = (struct partial){.size = (uint32_t)bytes.size,
+                              .bytes = memory + sizeof(*saved) + head_size,
+                              .snapshot = *partial != NULL ? (*partial)->snapshot : NULL,
+                              .listener = *partial != NULL ? (*partial)->listener : NULL};
     if (head != NULL) {
         saved->head = (struct http1_head *)(void *)(memory + sizeof(*saved));
         memcpy(saved->head, head, head_size);

@@ -148,11 +148,18 @@ const struct lp_cfg_timeouts *session_timeouts(const struct worker *worker,
     return listener != NULL ? &listener->config->timeouts : &worker_config(worker)->timeouts;
 }
 
+void session_forget_partial(struct worker *worker, struct session *session)
+{
+    if (session->partial != NULL && session->partial->snapshot != NULL)
+        worker_drop_snapshot(worker, session->partial->snapshot);
+    partial_free(&session->partial);
+}
+
 void session_end_quietly(struct worker *worker, struct session *session)
 {
     const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
 
-    partial_free(&session->partial);
+    session_forget_partial(worker, session);
     conn_end_politely(&worker->loop, &session->conn, timeouts->linger, timeouts->stalled);
 }
 
@@ -360,7 +367,7 @@ static void on_released(struct loop *loop, struct conn *conn)
     struct worker *worker = worker_of(loop);
 
     LP_ASSERT(session->stream == NULL);
-    partial_free(&session->partial);
+    session_forget_partial(worker, session);
     lp_free(session->name);
     session_stop_requesting(worker, session);
     atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);

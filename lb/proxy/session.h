@@ -13,7 +13,9 @@ struct stream;
 struct partial {
     uint32_t size;
     char *bytes;
-    struct http1_head *head; /* with room for its fields only; NULL of a hello */
+    struct http1_head *head;       /* with room for its fields only; NULL of a hello */
+    struct snapshot_ref *snapshot; /* of a hello: the newest when it began, held; else NULL */
+    const struct snap_listener *listener; /* of that snapshot */
 };
 
 /* What a client has come to. */
@@ -73,6 +75,8 @@ void session_open(struct worker *worker, struct session *session);
 const struct lp_cfg_timeouts *session_timeouts(const struct worker *worker,
                                                const struct session *session);
 void session_end_quietly(struct worker *worker, struct session *session);
+/* Frees session->partial, and lets go of what it holds. */
+void session_forget_partial(struct worker *worker, struct session *session);
 
 /* The stream is over and the connection stays: the next head, if there is one. */
 void session_next(struct worker *worker, struct session *session);

@@ -51,8 +51,7 @@ static struct stream *begin(struct worker *worker, struct session *session, enum
     stream->session = session;
     stream->class = (uint8_t) class;
     stream->request->listener = session->acceptor->listener;
-    stream->request->snapshot = worker_use_snapshot(
-        session->acceptor->kept != NULL ? session->acceptor->kept : worker->snapshot);
+    stream->request->snapshot = worker_use_snapshot(acceptor_snapshot(session->acceptor, worker));
     stream->request->body_max = stream->request->snapshot->snapshot->config->limits.body;
     stream->request->head.buffer = URING_NO_BUFFER;
     stream->began_ms = worker->loop.now_ms;

@@ -106,6 +106,13 @@ static inline const struct lp_config *worker_config(const struct worker *worker)
     return worker->snapshot->snapshot->config;
 }
 
+/* The snapshot that acceptor->listener is of. */
+static inline struct snapshot_ref *acceptor_snapshot(const struct acceptor *acceptor,
+                                                     const struct worker *worker)
+{
+    return acceptor->kept != NULL ? acceptor->kept : worker->snapshot;
+}
+
 /* One more user, one less; the last one lets the snapshot go. */
 struct snapshot_ref *worker_use_snapshot(struct snapshot_ref *ref);
 void worker_drop_snapshot(struct worker *worker, struct snapshot_ref *ref);
