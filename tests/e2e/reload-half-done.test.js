@@ -11,12 +11,12 @@ const { Lab, assert, eventually } = require('./lab');
 const { RawClient, requestText } = require('./client');
 const { OP, acceptOf, closeFrame, frame, readFrame } = require('./frames');
 const pki = require('./pki');
+const { SITE, changes } = require('./changes');
 
 const STRIDE = process.env.LIMPET_E2E_LONG ? 1 : 9;
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const LINES = { Accept: '*/*', 'User-Agent': 'between', 'X-One': '1', 'X-Two': '2' };
 const UPGRADE = { ...LINES, Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': 13, 'Sec-WebSocket-Key': KEY };
-const SITE = { certificates: [{ cert: pki.site.cert, key: pki.site.key }] };
 
 /** What came of it: a status, or what went wrong. */
 async function statusOf(client) {
@@ -141,44 +141,6 @@ function isAllRead(lab) {
     return (!ours.has(from) && !servers.has(to)) || queues.endsWith(':00000000');
   });
 }
-
-/** What a reload changes: to() sets it, back() takes it back; `also` are outcomes besides 200 that are right. */
-const changes = {
-  'limits.head': { to: (c) => { c.limits = { head: '1KiB' }; }, back: (c) => { delete c.limits; } },
-  'limits.headers': { to: (c) => { c.limits = { headers: 3 }; }, back: (c) => { delete c.limits; }, also: [431, 502] },
-  'limits.body': { to: (c) => { c.limits = { body: '0KiB' }; }, back: (c) => { delete c.limits; }, also: [413] },
-  'limits.stalled': { to: (c) => { c.limits = { stalled: '1KiB' }; }, back: (c) => { delete c.limits; } },
-  'limits.memory': { to: (c) => { c.limits = { memory: '1MiB' }; }, back: (c) => { delete c.limits; } },
-  'limits.connections': { to: (c) => { c.limits = { connections: 9000 }; }, back: (c) => { delete c.limits; } },
-  ...Object.fromEntries(['handshake', 'head', 'keep_alive', 'body', 'connect', 'response', 'stream_idle', 'half_closed', 'stalled', 'linger'].map((name) => [
-    `timeouts.${name}`, { to: (c) => { c.timeouts = { [name]: '2h' }; }, back: (c) => { c.timeouts = {}; } },
-  ])),
-  'timeouts of a listener': { to: (c) => { c.listeners.web.timeouts = { head: '2h', response: '2h' }; }, back: (c) => { delete c.listeners.web.timeouts; } },
-  'protocol: http and tcp': { to: (c) => { c.listeners.web.protocol = 'tcp'; }, back: (c) => { delete c.listeners.web.protocol; } },
-  'tls and plain': { to: (c) => { delete c.listeners.secure.tls; }, back: (c) => { c.listeners.secure.tls = SITE; }, without: ['tls'] },
-  'other certificates': { to: (c) => { c.listeners.secure.tls = { ...SITE, versions: ['1.3'], hsts: '1d' }; }, back: (c) => { c.listeners.secure.tls = SITE; } },
-  'client certificates': { to: (c) => { c.listeners.secure.tls = { ...SITE, client_ca: pki.ca.cert }; }, back: (c) => { c.listeners.secure.tls = SITE; }, without: ['tls'] },
-  'trusted proxies': { to: (c) => { c.listeners.web.trusted_proxies = ['127.0.0.0/8']; }, back: (c) => { delete c.listeners.web.trusted_proxies; } },
-  'a redirect': {
-    to: (c) => { c.listeners.web = { bind: c.listeners.web.bind, redirect: 'https' }; },
-    back: (c) => { c.listeners.web = { bind: c.listeners.web.bind, pool: 'app' }; }, also: [301, 308],
-  },
-  'routes for a pool': {
-    to: (c) => { c.listeners.web = { bind: c.listeners.web.bind, routes: [{ match: { path: '/cut' }, pool: 'app' }, { pool: 'line', match: { host: 'nowhere' } }, { pool: 'app' }] }; },
-    back: (c) => { c.listeners.web = { bind: c.listeners.web.bind, pool: 'app' }; },
-  },
-  'the name of a listener': {
-    to: (c) => { c.listeners.other = c.listeners.web; delete c.listeners.web; },
-    back: (c) => { c.listeners.web = c.listeners.other; delete c.listeners.other; },
-  },
-  'the pool of a listener': { to: (c) => { c.pools.next = c.pools.app; c.listeners.web.pool = 'next'; }, back: (c) => { c.listeners.web.pool = 'app'; delete c.pools.next; } },
-  'balance, hash, retries, keep_alive': {
-    to: (c) => Object.assign(c.pools.app, { balance: 'hash', hash: { key: ['header:User-Agent'] }, retries: 0, keep_alive: { idle: 0, timeout: '1s' } }),
-    back: (c) => { for (const key of ['balance', 'hash', 'retries', 'keep_alive']) delete c.pools.app[key]; },
-  },
-  'more servers': { to: (c) => { c.pools.app.servers.again = { address: c.pools.app.servers.s1, weight: 1, id: 'again' }; }, back: (c) => { delete c.pools.app.servers.again; } },
-  'log.access': { to: (c) => { c.log = { access: { to: 'off' } }; }, back: (c) => { c.log = { access: { format: 'text', query: ['a'] } }; } },
-};
 
 describe('a reload between any two bytes', () => {
   test('of any conversation, whatever it changes, loses nothing', async (t) => {
