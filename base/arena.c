@@ -1,9 +1,10 @@
 /* Arenas, and the only calls of malloc in limpet. */
 #include "base/arena.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/log.h"
 
 #define CHUNK_BYTES 16384u
 #define ALIGNMENT   16u
@@ -17,7 +18,8 @@ struct lp_arena_chunk {
 static void *or_die(void *memory, size_t size)
 {
     if (memory == NULL) {
-        fprintf(stderr, "limpet: error: out of memory: %zu bytes are not to be had\n", size);
+        lp_log(LP_LOG_ERROR, "out of memory: %zu bytes are not to be had", size);
+        lp_log_finish(LP_LOG_FINISH_MS);
         exit(1);
     }
     return memory;

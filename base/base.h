@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/pool.h"
+#include "base/sink.h"
 #include "base/slice.h"
 #include "base/wheel.h"
 

@@ -1,21 +1,26 @@
-/* See access_log.h. Lines of one ring are staged whole, so that those of two workers never mix. */
+/* See access_log.h. Lines of one ring are taken whole, so that those of two workers never mix. */
 #include "lb/ops/access_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-#define FLUSH_MS  50u
-#define WRITE_MAX 4096u /* PIPE_BUF: with POLLOUT set, such a write never blocks */
+#define GATHER_MS     50u
+#define ASK_MS        1000u
+#define TELL_AGAIN_MS 60000u /* of lines that are dropped all the time */
 
-static bool is_writable(int fd, int wait_ms)
-{
-    struct pollfd poller = {.fd = fd, .events = POLLOUT};
-    return poll(&poller, 1, wait_ms) == 1 && (poller.revents & (POLLOUT | POLLERR)) != 0;
-}
+static_assert(LOG_LINE_MAX <= LP_SINK_LINE_MAX, "a sink takes every line");
+
+/* --- from the rings, on the sink's thread --- */
+
+/* What is taken, and where it goes. */
+struct taken {
+    char *out;
+    size_t size, room;
+};
 
 /* Bytes of the whole lines that fit into room. */
 static size_t whole_lines(struct lp_slice bytes, size_t room)
@@ -25,144 +30,102 @@ static size_t whole_lines(struct lp_slice bytes, size_t room)
     return last == NULL ? 0 : (size_t)(last - bytes.data) + 1;
 }
 
-static void take(struct access_log *log, struct log_ring *ring, struct lp_slice bytes, size_t size)
+static void take(struct taken *taken, struct log_ring *ring, struct lp_slice bytes, size_t size)
 {
-    memcpy(log->stage + log->stage_size, bytes.data, size);
-    log->stage_size += size;
+    memcpy(taken->out + taken->size, bytes.data, size);
+    taken->size += size;
     log_ring_skip(ring, size);
-}
-
-static size_t stage_room(const struct access_log *log)
-{
-    return sizeof(log->stage) - log->stage_size;
 }
 
 /* Only whole lines, so that those of two rings never mix; the line that wraps around the ring's end
  * lies in two pieces and is taken with both. */
-static void stage_ring(struct access_log *log, struct log_ring *ring)
+static void take_ring(struct taken *taken, struct log_ring *ring)
 {
     struct lp_slice bytes = log_ring_peek(ring);
-    size_t size = whole_lines(bytes, stage_room(log));
 
-    take(log, ring, bytes, size);
+    take(taken, ring, bytes, whole_lines(bytes, taken->room - taken->size));
     bytes = log_ring_peek(ring);
     bool wraps =
         bytes.size > 0 && bytes.size < LOG_LINE_MAX && memchr(bytes.data, '\n', bytes.size) == NULL;
-    if (!wraps || stage_room(log) < LOG_LINE_MAX)
+    if (!wraps || taken->room - taken->size < LOG_LINE_MAX)
         return;
-    take(log, ring, bytes, bytes.size);
+    take(taken, ring, bytes, bytes.size);
     bytes = log_ring_peek(ring);
     const char *end = memchr(bytes.data, '\n', bytes.size);
-    take(log, ring, bytes, (size_t)(end - bytes.data) + 1);
+    take(taken, ring, bytes, (size_t)(end - bytes.data) + 1);
     bytes = log_ring_peek(ring);
-    take(log, ring, bytes, whole_lines(bytes, stage_room(log)));
+    take(taken, ring, bytes, whole_lines(bytes, taken->room - taken->size));
 }
 
-/* Fills the empty stage with what the rings hold. */
-static void stage(struct access_log *log)
+static size_t take_rings(struct lp_sink_feed *feed, char *out, size_t room)
 {
-    log->stage_at = log->stage_size = 0;
-    for (uint32_t i = 0; i < log->rings_count; i++)
-        stage_ring(log, log->rings[i]);
-}
-
-/* Writes as much as goes without waiting. True when nothing is left. */
-static bool flush(struct access_log *log, int wait_ms)
-{
-    for (;;) {
-        if (log->stage_at == log->stage_size)
-            stage(log);
-        if (log->stage_size == 0)
-            return true;
-        if (log->fd < 0) {
-            log->stage_at = log->stage_size;
-            continue;
-        }
-        if (!is_writable(log->fd, wait_ms))
-            return false;
-        size_t size = log->stage_size - log->stage_at;
-        ssize_t written =
-            write(log->fd, log->stage + log->stage_at, size < WRITE_MAX ? size : WRITE_MAX);
-        if (written < 0 && errno != EINTR && errno != EAGAIN) {
-            lp_log(LP_LOG_ERROR, "the access log cannot be written: %s", strerror(errno));
-            log->stage_at = log->stage_size; /* lost, and said so */
-        }
-        if (written > 0)
-            log->stage_at += (size_t)written;
-    }
-}
-
-static void report_dropped(struct access_log *log)
-{
-    uint64_t dropped = 0;
+    struct access_log *log = lp_container_of(feed, struct access_log, feed);
+    struct taken taken = {.out = out, .room = room};
 
     for (uint32_t i = 0; i < log->rings_count; i++)
-        dropped += log_ring_dropped(log->rings[i]);
-    if (dropped > log->dropped_reported)
-        lp_log(LP_LOG_WARNING,
-               "%llu access log lines were dropped: the log is not read fast enough",
-               (unsigned long long)(dropped - log->dropped_reported));
-    log->dropped_reported = dropped;
+        take_ring(&taken, log->rings[i]);
+    return taken.size;
 }
 
-/* What cannot be written now waits for the reader, not for a clock. */
-static void flush_or_wait(struct access_log *log, struct loop *loop)
+/* --- on the control thread --- */
+
+void access_log_init(struct access_log *log, uint32_t rings_count)
 {
-    loop_timer_stop(loop, &log->timer);
-    if (log->writable.ops_inflight > 0)
-        return;
-    if (!flush(log, 0)) {
-        log->writable.ops_inflight++;
-        uring_poll_writable(loop->uring, log->writable.name, log->fd);
-    }
-    report_dropped(log);
+    *log = (struct access_log){
+        .feed = {.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                 .gather_ms = GATHER_MS,
+                 .take = take_rings},
+        .rings = lp_alloc(rings_count * sizeof(struct log_ring *)),
+        .rings_count = rings_count,
+    };
 }
 
-static void on_timer(struct loop *loop, struct loop_timer *timer)
+void access_log_deinit(struct access_log *log)
 {
-    flush_or_wait(lp_container_of(timer, struct access_log, timer), loop);
+    close(log->feed.wake_fd);
+    lp_free(log->rings);
 }
 
-static void on_writable(struct loop *loop, struct loop_source *source,
-                        const struct uring_event *event)
+static bool is_own(const struct access_log *log)
 {
-    (void)event;
-    flush_or_wait(lp_container_of(source, struct access_log, writable), loop);
+    return log->sink != NULL && log->sink != lp_log_sink();
 }
 
-static void on_wake(struct loop *loop, struct loop_source *source, const struct uring_event *event)
+static void use(struct access_log *log, struct lp_sink *sink)
 {
-    struct access_log *log = lp_container_of(source, struct access_log, wake);
+    struct lp_sink *old = is_own(log) ? log->sink : NULL;
 
-    (void)event;
-    source->ops_inflight++;
-    uring_read(loop->uring, source->name, source->fd, &log->wake_count, sizeof(log->wake_count));
-    /* The first wake-up lets more lines gather; another one before that says a ring fills up. */
-    if (lp_timer_is_set(&log->timer.timer))
-        flush_or_wait(log, loop);
-    else
-        loop_timer_set(loop, &log->timer, loop->now_ms + FLUSH_MS);
+    if (log->sink == NULL)
+        lp_sink_add(sink, &log->feed);
+    else if (log->sink != sink)
+        lp_sink_move(&log->feed, log->sink, sink);
+    if (old != NULL)
+        (void)lp_sink_end(old, 0);
+    log->sink = sink;
 }
 
-bool access_log_init(struct access_log *log, struct loop *loop, int wake_fd,
-                     struct log_ring **rings, uint32_t rings_count)
+/* Of one file there is one sink: that of the error log, or the one that writes to it already. */
+static struct lp_sink *find_sink(const struct access_log *log, int fd)
 {
-    log->wake = (struct loop_source){.on_event = on_wake, .fd = wake_fd};
-    log->writable = (struct loop_source){.on_event = on_writable};
-    log->timer = (struct loop_timer){.fire = on_timer};
-    lp_timer_init(&log->timer.timer);
-    log->rings = rings;
-    log->rings_count = rings_count;
-    log->fd = -1;
-    if (!loop_add_source(loop, &log->wake) || !loop_add_source(loop, &log->writable))
-        return false;
-    log->wake.ops_inflight++;
-    uring_read(loop->uring, log->wake.name, wake_fd, &log->wake_count, sizeof(log->wake_count));
-    return true;
+    if (lp_log_sink() != NULL && lp_sink_writes_to(lp_log_sink(), fd))
+        return lp_log_sink();
+    return is_own(log) && lp_sink_writes_to(log->sink, fd) ? log->sink : NULL;
 }
 
-bool access_log_open(struct access_log *log, struct loop *loop, struct lp_slice to,
-                     struct lp_err *err)
+static bool open_file(int *fd, struct lp_slice to, struct lp_err *err)
+{
+    char path[PATH_MAX];
+
+    if (to.size >= sizeof(path))
+        return lp_err_set(err, LP_ERR_CONFIG, "log.access.to: the path is too long");
+    memcpy(path, to.data, to.size);
+    path[to.size] = '\0';
+    *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
+    return *fd >= 0 || lp_err_set(err, LP_ERR_SYSTEM, "the access log %s cannot be opened: %s",
+                                  path, strerror(errno));
+}
+
+bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err)
 {
     int fd = -1;
     bool is_file = false;
@@ -172,33 +135,90 @@ bool access_log_open(struct access_log *log, struct loop *loop, struct lp_slice 
     } else if (lp_slice_equal(to, LP_SLICE("stderr"))) {
         fd = STDERR_FILENO;
     } else if (!lp_slice_equal(to, LP_SLICE("off"))) {
-        char path[PATH_MAX];
-        if (to.size >= sizeof(path))
-            return lp_err_set(err, LP_ERR_CONFIG, "log.access.to: the path is too long");
-        memcpy(path, to.data, to.size);
-        path[to.size] = '\0';
-        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
-        if (fd < 0)
-            return lp_err_set(err, LP_ERR_SYSTEM, "the access log %s cannot be opened: %s", path,
-                              strerror(errno));
         is_file = true;
+        if (!open_file(&fd, to, err))
+            return false;
     }
-    if (log->writable.ops_inflight > 0) { /* nobody may ever read the old one again */
-        log->writable.ops_inflight++;
-        uring_cancel(loop->uring, log->writable.name, URING_POLL);
+    struct lp_sink *sink = find_sink(log, fd);
+    if (sink != NULL) {
+        if (is_file)
+            close(fd);
+        lp_sink_retry(sink);
+    } else if (!lp_sink_create(&sink, fd, is_file, err)) {
+        if (is_file)
+            close(fd);
+        return false;
     }
-    if (log->is_owned)
-        close(log->fd);
-    log->fd = fd;
-    log->is_owned = is_file;
+    if (sink != log->sink)
+        use(log, sink);
     return true;
+}
+
+static uint64_t count_dropped(const struct access_log *log)
+{
+    uint64_t dropped = 0;
+
+    for (uint32_t i = 0; i < log->rings_count; i++)
+        dropped += log_ring_dropped(log->rings[i]);
+    return dropped;
+}
+
+static void tell(struct access_log *log, uint64_t dropped, const char *why)
+{
+    if (dropped > log->told && lp_log(LP_LOG_WARNING, "%llu access log lines were dropped: %s",
+                                      (unsigned long long)(dropped - log->told), why))
+        log->told = dropped;
+}
+
+/* The first, then once a minute, and the rest when it has passed. */
+void access_log_report(struct access_log *log, uint64_t now_ms)
+{
+    if (now_ms - log->asked_ms < ASK_MS)
+        return;
+    int error = lp_sink_error(log->sink);
+    uint64_t dropped = count_dropped(log);
+    bool has_passed = dropped == log->dropped;
+
+    log->asked_ms = now_ms;
+    log->dropped = dropped;
+    if (error != log->error && error != 0)
+        lp_log(LP_LOG_ERROR, "the access log cannot be written: %s; lines wait until it can",
+               strerror(error));
+    else if (error != log->error)
+        lp_log(LP_LOG_INFO, "the access log can be written again");
+    log->error = error;
+    if (dropped > log->told &&
+        (has_passed || log->told_ms == 0 || now_ms - log->told_ms >= TELL_AGAIN_MS)) {
+        tell(log, dropped, error != 0 ? strerror(error) : "the log is not read fast enough");
+        log->told_ms = now_ms;
+    }
+}
+
+/* Lines that nobody will write any more. */
+static uint64_t count_left(struct access_log *log)
+{
+    char lines[LP_SINK_LINE_MAX];
+    uint64_t count = 0;
+    size_t size;
+
+    while ((size = take_rings(&log->feed, lines, sizeof(lines))) > 0)
+        for (size_t i = 0; i < size; i++)
+            count += lines[i] == '\n';
+    return count;
 }
 
 void access_log_finish(struct access_log *log)
 {
-    flush(log, 1000);
-    report_dropped(log);
-    if (log->is_owned)
-        close(log->fd);
-    log->fd = -1;
+    uint64_t lost = 0;
+
+    if (log->sink == NULL)
+        return;
+    if (is_own(log)) {
+        lost = lp_sink_end(log->sink, LP_LOG_FINISH_MS);
+    } else {
+        lp_sink_flush(log->sink, LP_LOG_FINISH_MS);
+        lp_sink_remove(log->sink, &log->feed);
+    }
+    log->sink = NULL;
+    tell(log, count_dropped(log) + count_left(log) + lost, "they could not be written in time");
 }

@@ -1,35 +1,32 @@
-/* access_log: the control thread's end of the access log: from the workers' rings to a file, a pipe
- * or standard output, without ever waiting for it. */
+/* access_log: from the workers' rings to a file, a pipe or standard output. A thread of its own
+ * writes (base/sink.h), so neither workers nor the control thread ever wait for it. */
 #ifndef LP_LB_OPS_ACCESS_LOG_H
 #define LP_LB_OPS_ACCESS_LOG_H
 
-#include "lb/net/loop.h"
 #include "lb/ops/log_ring.h"
 
-#define ACCESS_LOG_STAGE 65536u
-
 struct access_log {
-    struct loop_source wake; /* an eventfd that workers write to */
-    uint64_t wake_count;
-    struct loop_source writable; /* waits until the log can be written again */
-    struct loop_timer timer;
+    struct lp_sink_feed feed; /* the rings; workers write to its eventfd */
     struct log_ring **rings;
     uint32_t rings_count;
-    int fd;                       /* -1: off */
-    bool is_owned;                /* opened by us */
-    char stage[ACCESS_LOG_STAGE]; /* whole lines on their way out */
-    size_t stage_at, stage_size;
-    uint64_t dropped_reported;
+    struct lp_sink *sink;   /* NULL: not opened yet. The error log's when both are one file */
+    uint64_t asked_ms;      /* the last report */
+    uint64_t dropped, told; /* lines: until then, and those that were told of */
+    uint64_t told_ms;       /* when */
+    int error;              /* that was told of */
 };
 
-/* wake_fd: the eventfd. rings: one a worker; keeps them. */
-bool access_log_init(struct access_log *log, struct loop *loop, int wake_fd,
-                     struct log_ring **rings, uint32_t rings_count);
+/* With places for that many rings, which the caller fills before it opens the log; feed.wake_fd is
+ * below 0 when there is no descriptor left. */
+void access_log_init(struct access_log *log, uint32_t rings_count);
+void access_log_deinit(struct access_log *log);
 /* "stdout", "stderr", "off" or a path; opens a file again even when it is the same (rotation).
  * False with a sentence; then what was open stays. */
-bool access_log_open(struct access_log *log, struct loop *loop, struct lp_slice to,
-                     struct lp_err *err);
-/* The last lines; waits at most a second for a slow reader. */
+bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err);
+/* Tells in the error log what was dropped, and why. To be asked now and then: once a second counts.
+ */
+void access_log_report(struct access_log *log, uint64_t now_ms);
+/* The last lines; waits at most LP_LOG_FINISH_MS for a slow reader. */
 void access_log_finish(struct access_log *log);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,8 +63,8 @@ static void on_signal(struct loop *loop, struct loop_source *source,
             reload_begin(process);
             break;
         case SIGUSR1:
-            if (!access_log_open(&process->access_log, &process->loop,
-                                 process->snapshot->config->log.access_to, &err))
+            if (!access_log_open(&process->access_log, process->snapshot->config->log.access_to,
+                                 &err))
                 lp_log(LP_LOG_ERROR, "%s", err.text);
             break;
         default:
@@ -119,6 +120,7 @@ static void keep_house(struct loop *loop, struct loop_timer *timer)
     process_accept_when_settled(process);
     reload_continue(process);
     process_sweep(process);
+    access_log_report(&process->access_log, loop->now_ms);
     bool is_busy =
         !process->is_ready || process->reload.is_running || process->reload_line[0] != '\0';
     if (is_busy)
@@ -164,15 +166,22 @@ static bool start_control(struct process *process, struct lp_err *err)
     process->housekeeping = (struct loop_timer){.fire = keep_house};
     lp_timer_init(&process->housekeeping.timer);
     process->shared.control_fd = eventfd(0, EFD_CLOEXEC);
-    process->shared.log_fd = eventfd(0, EFD_CLOEXEC);
+    process->shared.log_fd = process->access_log.feed.wake_fd;
     if (!add_reader(process, &process->signals, open_signals(), process->signal_info,
                     sizeof(process->signal_info)) ||
         !add_reader(process, &process->wake, process->shared.control_fd, &process->wake_count,
                     sizeof(process->wake_count)) ||
-        !reload_init(process))
+        process->shared.log_fd < 0 || !reload_init(process))
         return lp_err_set(err, LP_ERR_SYSTEM, "no descriptors for the control thread: %s",
                           strerror(errno));
     return true;
+}
+
+static void exit_at_once(int status)
+{
+    lp_log_finish(LP_LOG_FINISH_MS);
+    fflush(NULL);
+    _exit(status);
 }
 
 /* --- workers --- */
@@ -224,7 +233,7 @@ static bool start_workers(struct process *process, struct lp_err *err)
             pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
             /* The barrier would never open: leave at once. */
             lp_log(LP_LOG_ERROR, "worker %u cannot start: %s", i, strerror(errno));
-            _exit(1);
+            exit_at_once(1);
         }
     }
     pthread_barrier_wait(&process->started);
@@ -275,12 +284,15 @@ static uint32_t count_descriptors(void)
 /* Zeros, or something was forgotten; the tests look. */
 static void report_leftovers(const struct leftovers *left, uint32_t descriptors_before)
 {
-    fprintf(stderr,
-            "debug: buffers_out %llu, ops_inflight %llu, connections %llu, descriptors %d, "
-            "stale %llu\n",
-            (unsigned long long)left->buffers_out, (unsigned long long)left->ops_inflight,
-            (unsigned long long)left->connections,
-            (int)count_descriptors() - (int)descriptors_before, (unsigned long long)left->stale);
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "debug: buffers_out %llu, ops_inflight %llu, connections %llu, descriptors %d, "
+             "stale %llu",
+             (unsigned long long)left->buffers_out, (unsigned long long)left->ops_inflight,
+             (unsigned long long)left->connections,
+             (int)count_descriptors() - (int)descriptors_before, (unsigned long long)left->stale);
+    lp_log_text(text);
 }
 #endif
 
@@ -295,8 +307,7 @@ static void free_everything(struct process *process)
     close(process->signals.fd);
     close(process->wake.fd);
     close(process->reload.done.fd);
-    close(process->shared.log_fd);
-    lp_free(process->access_log.rings);
+    access_log_deinit(&process->access_log);
     lp_free(process->workers);
 }
 
@@ -337,7 +348,7 @@ static bool build_first(struct snapshot **out, struct lp_config *config,
     bool ok = snapshot_build(out, config, report, err);
 
     if (report->text_size > 0)
-        fputs(report->text, stderr);
+        lp_log_text(report->text);
     return ok;
 }
 
@@ -353,16 +364,13 @@ static bool prepare(struct process *process, struct lp_config *config,
     process->shared.sessions_reserve = LIMITS_RESERVE;
     registry_init(&process->registry, process->workers_count);
     process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
-    process->access_log.rings =
-        lp_alloc(process->workers_count * sizeof(*process->access_log.rings));
+    access_log_init(&process->access_log, process->workers_count);
     /* Threads begin behind start_control(), which blocks the signals that it hears. */
     if (!limits_apply(process, config, err) || !start_control(process, err) ||
         !process_open_endpoints(process, config, &must_wait, err) ||
         !crypto_create(&process->crypto, err) || !start_workers(process, err))
         return false;
-    if (!access_log_init(&process->access_log, &process->loop, process->shared.log_fd,
-                         process->access_log.rings, process->workers_count) ||
-        !access_log_open(&process->access_log, &process->loop, config->log.access_to, err))
+    if (!access_log_open(&process->access_log, config->log.access_to, err))
         return false;
     lp_log_set_level(config->log.level);
     uint32_t longest_ms = 0;
@@ -374,6 +382,14 @@ static bool prepare(struct process *process, struct lp_config *config,
     return true;
 }
 
+/* Else the first file or socket that we open would be the one that logs are written to. */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDWR); /* the lowest that is free: this one */
+}
+
 static int run(const char *path, const char *text)
 {
     struct process *process = lp_alloc_lines(sizeof(*process));
@@ -381,9 +397,7 @@ static int run(const char *path, const char *text)
     struct lp_config *config = NULL;
     struct lp_err err = {0};
 
-#ifdef LP_DEBUG
-    uint32_t descriptors_before = count_descriptors();
-#endif
+    hold_standard_descriptors();
     process->path = path;
     process->text = text;
     lp_list_init(&process->endpoints);
@@ -397,23 +411,27 @@ static int run(const char *path, const char *text)
         lp_free(process);
         return 1;
     }
-    ok = prepare(process, config, &report, &err);
+    ok = lp_log_start(&err);
+#ifdef LP_DEBUG
+    uint32_t descriptors_before = count_descriptors();
+#endif
+    ok = ok && prepare(process, config, &report, &err);
     lp_config_report_deinit(&report);
     if (!ok) {
         lp_log(LP_LOG_ERROR, "%s", err.text);
-        fflush(NULL);
-        _exit(1); /* threads may have started; nothing was served yet */
+        exit_at_once(1); /* threads may have started; nothing was served yet */
     }
     process_accept_when_settled(process); /* nothing to wait for without checks */
     loop_timer_set(&process->loop, &process->housekeeping, process->loop.now_ms + LP_WHEEL_TICK_MS);
     loop_run(&process->loop);
     if (!process->is_ready)
-        _exit(0); /* asked to stop before it began */
+        exit_at_once(0); /* asked to stop before it began */
     int status = finish(process);
 #ifdef LP_DEBUG
     report_leftovers(&process->leftovers, descriptors_before);
 #endif
     lp_free(process);
+    lp_log_finish(LP_LOG_FINISH_MS);
     return status;
 }
 

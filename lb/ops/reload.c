@@ -141,7 +141,7 @@ static bool try_swap(struct process *process)
         return true;
     }
     if (!limits_apply(process, config, &err) ||
-        !access_log_open(&process->access_log, &process->loop, config->log.access_to, &err)) {
+        !access_log_open(&process->access_log, config->log.access_to, &err)) {
         struct lp_err ignored = {0};
         (void)limits_apply(process, process->snapshot->config, &ignored); /* they held before */
         lp_config_diff_deinit(&diff);

@@ -37,16 +37,16 @@ static void a_full_ring_drops_whole_lines_and_counts_them(void **state)
 static void lines_arrive_whole_and_in_order_however_rings_wrap(void **state)
 {
     static struct access_log log;
-    struct log_ring *rings[RINGS];
     char path[] = "/tmp/limpet-log-XXXXXX", line[LOG_LINE_MAX];
     unsigned next[RINGS] = {0}, seen[RINGS] = {0};
 
     (void)state;
     int file = mkstemp(path);
     assert_true(file >= 0);
+    access_log_init(&log, RINGS);
+    struct log_ring **rings = log.rings;
     for (unsigned i = 0; i < RINGS; i++)
         rings[i] = log_ring_create();
-    log = (struct access_log){.rings = rings, .rings_count = RINGS, .fd = file};
     for (unsigned round = 0; round < 40; round++) {
         for (unsigned n = 0; n < 250; n++)
             for (unsigned i = 0; i < RINGS; i++) {
@@ -54,8 +54,8 @@ static void lines_arrive_whole_and_in_order_however_rings_wrap(void **state)
                                     1 + (int)((n * 37 + round * 11 + i) % 1500), ".");
                 (void)log_ring_put(rings[i], line, (size_t)size);
             }
+        assert_true(access_log_open(&log, lp_slice_of(path), NULL));
         access_log_finish(&log);
-        log.fd = file;
     }
     FILE *reader = fopen(path, "r");
     assert_non_null(reader);
@@ -72,6 +72,7 @@ static void lines_arrive_whole_and_in_order_however_rings_wrap(void **state)
         assert_int_equal(seen[i], next[i]);
         log_ring_destroy(rings[i]);
     }
+    access_log_deinit(&log);
     fclose(reader);
     close(file);
     unlink(path);
