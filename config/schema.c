@@ -29,7 +29,8 @@ const struct schema_row schema_rows[] = {
     /* ---- the process ---- */
     {SECTION_ROOT, TYPE_COUNT, "workers", "auto", RANGE(1, 1024), .flags = SCHEMA_AUTO,
      AT(lp_config, workers), .reload = RELOAD_RESTART,
-     .doc = "worker threads; `auto` is one for each CPU that the process may use"},
+     .doc = "worker threads; `auto` is one for each CPU that the process may use, by "
+            "its affinity and its cgroup's quota"},
     {SECTION_ROOT, TYPE_SECTION, "log", .opens = SECTION_LOG, .doc = "what is logged, and where"},
     {SECTION_ROOT, TYPE_SECTION, "limits", .opens = SECTION_LIMITS,
      .doc = "limits of the whole process"},
@@ -70,7 +71,8 @@ const struct schema_row schema_rows[] = {
      .doc = "held per direction for a peer that does not read"},
     {SECTION_LIMITS, TYPE_SIZE, "memory", "auto", RANGE(64 * KIB, 64 * TIB), .flags = SCHEMA_AUTO,
      AT(lp_config, limits.memory),
-     .doc = "for the buffers of stalled connections; `auto` is 1/8 of the memory"},
+     .doc = "for the buffers of stalled connections; `auto` is 1/8 of the machine's memory, or of "
+            "what its cgroup may use"},
 
     {SECTION_TIMEOUTS, TYPE_DURATION, "handshake", "10s", RANGE(1, DURATION_MAX),
      AT(lp_cfg_timeouts, handshake),

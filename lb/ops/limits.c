@@ -2,10 +2,12 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
+#include "lb/ops/cgroup.h"
 #include "lb/ops/process.h"
 
-#define DESCRIPTORS_PER_SESSION 2u  /* client and server */
-#define DESCRIPTORS_SPARE       96u /* files, checks, eventfds, the control thread */
+#define DESCRIPTORS_PER_SESSION 2u         /* client and server */
+#define DESCRIPTORS_SPARE       96u        /* files, checks, eventfds, the control thread */
+#define MEMORY_MIN              (1u << 20) /* below that nobody could stall for a moment */
 
 /* The soft limit is a default for programs that use select(); we may have the hard one. */
 static uint64_t raise_descriptors(void)
@@ -55,13 +57,17 @@ bool limits_apply(struct process *process, const struct lp_config *config, struc
     return true;
 }
 
+/* An eighth of what there is: of the machine's, or of what a cgroup leaves of it. */
 uint64_t limits_memory(const struct lp_config *config)
 {
+    struct cgroup_limits limits;
     struct sysinfo info;
 
     if (config->limits.memory != 0)
         return config->limits.memory;
-    if (sysinfo(&info) != 0)
-        return 256u << 20;
-    return (uint64_t)info.totalram * info.mem_unit / 8;
+    cgroup_read(&limits, "");
+    uint64_t bytes = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 2ull << 30;
+    if (limits.memory_bytes < bytes)
+        bytes = limits.memory_bytes;
+    return bytes / 8 > MEMORY_MIN ? bytes / 8 : MEMORY_MIN;
 }

@@ -17,6 +17,7 @@
 #include "lb/health/check.h"
 #include "lb/health/probe.h"
 #include "lb/lb.h"
+#include "lb/ops/cgroup.h"
 
 #define WORKER_ENTRIES  4096u
 #define CONTROL_ENTRIES 512u
@@ -195,22 +196,14 @@ static uint32_t count_cpus(void)
     return (uint32_t)CPU_COUNT(&cpus);
 }
 
-/* The cgroup's quota, rounded up: more workers than that would only take turns. */
-static uint32_t count_quota(uint32_t cpus)
+/* More workers than the cgroup's quota of time is worth would only take turns. */
+static uint32_t count_workers(void)
 {
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    char line[64] = "", *end;
+    struct cgroup_limits limits;
+    uint32_t cpus = count_cpus();
 
-    if (file == NULL)
-        return cpus;
-    bool is_read = fgets(line, sizeof(line), file) != NULL;
-    fclose(file);
-    /* "QUOTA PERIOD" in microseconds, or "max PERIOD". */
-    unsigned long long quota = strtoull(line, &end, 10), period = strtoull(end, NULL, 10);
-    if (!is_read || quota == 0 || period == 0)
-        return cpus;
-    unsigned long long whole = (quota + period - 1) / period;
-    return whole < cpus ? (uint32_t)(whole > 0 ? whole : 1) : cpus;
+    cgroup_read(&limits, "");
+    return limits.cpus < cpus ? (uint32_t)limits.cpus : cpus;
 }
 
 static bool start_workers(struct process *process, struct lp_err *err)
@@ -360,7 +353,7 @@ static bool prepare(struct process *process, struct lp_config *config,
 
     if (!build_first(&snapshot, config, report, err))
         return false;
-    process->workers_count = config->workers != 0 ? config->workers : count_quota(count_cpus());
+    process->workers_count = config->workers != 0 ? config->workers : count_workers();
     process->shared.sessions_reserve = LIMITS_RESERVE;
     registry_init(&process->registry, process->workers_count);
     process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
