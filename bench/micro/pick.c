@@ -1,5 +1,5 @@
 /* Choosing a server, by each balance, over 1 to 10 000 servers at run time: all there, and with
- * half of them down. Each has a random number of requests. */
+ * half of them, all but one, and all of them down. Each has a random number of requests. */
 #include "bench/micro/micro.h"
 #include "bench/micro/world.h"
 
@@ -23,13 +23,30 @@ static uint64_t run_pick(void *context, uint64_t count)
     return micro_ticks() - begin;
 }
 
-static void take_health(const struct pool_view *view, bool half_down)
+enum down { NONE_DOWN, HALF_DOWN, ALL_BUT_ONE_DOWN, ALL_DOWN };
+
+static bool is_among(enum down down, uint32_t index, uint64_t random)
+{
+    switch (down) {
+    case NONE_DOWN:
+        return false;
+    case HALF_DOWN:
+        return (random & 1) != 0;
+    case ALL_BUT_ONE_DOWN:
+        return index > 0;
+    case ALL_DOWN:
+        return true;
+    }
+    return false;
+}
+
+static void take_health(const struct pool_view *view, enum down down)
 {
     uint64_t state = 6;
 
     for (uint32_t i = 0; i < view->config->servers_count; i++) {
-        bool is_down = half_down && (micro_random(&state) & 1) != 0;
-        atomic_store(&view->servers[i]->health, (uint8_t)(is_down ? SERVER_DOWN : SERVER_UP));
+        bool is_down = is_among(down, i, micro_random(&state));
+        server_set_health(view->servers[i], is_down ? SERVER_DOWN : SERVER_UP);
         atomic_store(&view->servers[i]->active_count, (uint32_t)(micro_random(&state) % 50));
     }
 }
@@ -40,12 +57,14 @@ static void measure_balance(struct micro *micro, struct picking *picking, const 
     struct plan plan = {.pools_count = 1, .servers_count = count, .balance = balance};
     struct micro_work work = {run_pick, .context = picking};
 
+    static const char *const words[] = {"", ", half down", ", all but one down", ", all down"};
+
     world_init(&picking->world, &plan);
-    take_health(&picking->world.snapshot->pools[0], false);
-    micro_measure(micro, &work, "%s of %u", balance, count);
-    if (count > 1) {
-        take_health(&picking->world.snapshot->pools[0], true);
-        micro_measure(micro, &work, "%s of %u, half down", balance, count);
+    for (enum down down = NONE_DOWN; down <= ALL_DOWN; down++) {
+        if (count == 1 && down != NONE_DOWN)
+            break;
+        take_health(&picking->world.snapshot->pools[0], down);
+        micro_measure(micro, &work, "%s of %u%s", balance, count, words[down]);
     }
     world_deinit(&picking->world);
 }

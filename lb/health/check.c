@@ -34,7 +34,7 @@ static void set_health(struct check *check, enum server_health health, const cha
 {
     struct server *server = check->server;
 
-    atomic_store_explicit(&server->health, (uint8_t)health, memory_order_relaxed);
+    server_set_health(server, health);
     check->streak = 0;
     if (health == SERVER_UP)
         lp_log(LP_LOG_INFO, "server %s of pool %s is up", server->name, server->pool->name);
@@ -154,13 +154,13 @@ void checks_update(struct process *process, const struct snapshot *snapshot)
             else if (config->type != LP_CHECK_OFF)
                 begin_check(process, server, config, begun_count++);
             else
-                atomic_store(&server->health, (uint8_t)SERVER_UNKNOWN);
+                server_set_health(server, SERVER_UNKNOWN);
         }
     }
     LP_LIST_EACH (link, &process->checks) {
         struct check *check = lp_container_of(link, struct check, link);
         if (check->config == NULL) {
-            atomic_store(&check->server->health, (uint8_t)SERVER_UNKNOWN);
+            server_set_health(check->server, SERVER_UNKNOWN);
             end_check(process, check);
         } else {
             follow_config(process, check);

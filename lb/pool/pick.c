@@ -25,18 +25,37 @@ static bool is_candidate(void *context, uint32_t index)
            !was_tried(candidates->pick, index);
 }
 
-/* Each try takes the next turn, so those of a missing server go to the others one by one. */
+/* One look at all, each with the chance that its weight gives it. */
+static uint32_t pick_by_chance(struct candidates *candidates)
+{
+    const struct pool_view *view = candidates->view;
+    uint32_t picked = LP_HASH_NONE;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < view->config->servers_count; i++) {
+        uint64_t weight = view->config->servers[i].weight;
+        if (weight == 0 || !is_candidate(candidates, i))
+            continue;
+        sum += weight;
+        if (lp_random_fast() % sum < weight)
+            picked = i;
+    }
+    return picked;
+}
+
+/* Each try takes the next turn, so those of a missing server go to the others one by one. Not for
+ * ever: a server of weight 65535 may be missing beside one of weight 1. */
 static uint32_t pick_by_turn(struct candidates *candidates)
 {
     const struct pool_view *view = candidates->view;
 
-    for (uint32_t i = 0; i < view->turns_count; i++) {
+    for (uint32_t i = 0; i < view->config->servers_count && view->turns_count > 0; i++) {
         uint32_t turn = atomic_fetch_add_explicit(&view->pool->turn, 1, memory_order_relaxed);
         uint32_t index = view->turns[turn % view->turns_count];
         if (is_candidate(candidates, index))
             return index;
     }
-    return LP_HASH_NONE;
+    return pick_by_chance(candidates);
 }
 
 /* The least (load + 1) / weight; equals take turns. */
@@ -83,7 +102,8 @@ struct server *pool_pick(const struct pool_view *view, struct pick *pick)
 
     if (pick->tried_count == PICK_TRIES_MAX)
         return NULL;
-    uint32_t index = pick_one(&candidates);
+    /* With all of ten thousand down nobody needs to ask them one by one. */
+    uint32_t index = pool_has_candidates(view->pool) ? pick_one(&candidates) : LP_HASH_NONE;
     if (index == LP_HASH_NONE && view->config->when_all_down == LP_ALL_DOWN_TRY_ALL) {
         candidates.down_ones_too = true;
         index = pick_one(&candidates);

@@ -27,6 +27,8 @@ struct pool {
     struct policy *policies; /* of routes with their own timeouts: never change         */
     _Atomic uint32_t drain_deadline_ms, drain_spread_percent, drain_close_code;
     _Atomic uint32_t keep_alive_idle, keep_alive_timeout_ms;
+    /* Servers that are not down, also those that only drain; kept by server.c. */
+    _Atomic uint32_t not_down_count;
     /* How its servers are spoken to: the newest snapshot's. A worker that reads it uses it at once,
      * and lets go of an older snapshot only later, so what it found is alive. NULL: plain. */
     _Atomic(struct lp_tls_back *) tls;
@@ -72,6 +74,12 @@ static inline uint32_t policy_ms(const _Atomic uint32_t *member)
 }
 /* Brings the pool's own policy and drain up to date. Control thread. */
 void pool_update(struct pool *pool, const struct lp_cfg_pool *config);
+
+/* False: every server is down. True says less: the only others may drain, or have weight 0. */
+static inline bool pool_has_candidates(const struct pool *pool)
+{
+    return atomic_load_explicit(&pool->not_down_count, memory_order_relaxed) > 0;
+}
 
 #define PICK_TRIES_MAX 11u /* `retries` may be 10 */
 

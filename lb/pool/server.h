@@ -39,7 +39,7 @@ struct server {
     bool is_listed;           /* by the newest snapshot; else it drains; control thread only */
     struct check *check;      /* control thread only; NULL without checks */
     _Atomic uint64_t drain_began_ms; /* 0: does not drain; control thread writes, then publishes */
-    _Atomic uint8_t health;          /* enum server_health */
+    _Atomic uint8_t health;          /* enum server_health; server_set_health() writes it */
     _Atomic bool was_refused;        /* a worker could not connect since the last check */
     _Atomic uint32_t active_count;   /* requests and tunnels now, for least_connections */
     uint32_t workers_count;
@@ -52,6 +52,9 @@ void server_destroy(struct server *server);
 
 /* Does any worker still have a connection to it, or a stream that names it? */
 bool server_is_used(const struct server *server);
+
+/* Control thread. */
+void server_set_health(struct server *server, enum server_health health);
 
 static inline enum server_health server_health(const struct server *server)
 {

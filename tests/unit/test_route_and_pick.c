@@ -179,7 +179,7 @@ static char pick_fresh(const struct pool_view *view)
 
 static void set_health(const struct pool_view *view, uint32_t index, enum server_health health)
 {
-    atomic_store(&view->servers[index]->health, (uint8_t)health);
+    server_set_health(view->servers[index], health);
 }
 
 static void round_robin_is_smooth_and_weighted(void **state)
@@ -275,6 +275,89 @@ static void when_all_are_down_they_are_rejected_or_tried_as_configured(void **st
     }
 }
 
+/* --- what a pick costs: turns taken, servers asked --- */
+
+static uint32_t turns_taken(const struct pool_view *view)
+{
+    return atomic_load(&view->pool->turn);
+}
+
+static void with_every_server_down_nobody_is_asked(void **state)
+{
+    static const char *const balances[] = {"hash", "least_connections", "round_robin"};
+
+    (void)state;
+    for (unsigned i = 0; i < LP_COUNT_OF(balances); i++) {
+        struct bench bench;
+        char yaml[400];
+        snprintf(yaml, sizeof(yaml),
+                 "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                 "pools: {p: {balance: %s, servers: {a: {address: \"127.0.0.1:1\", weight: 9999}, "
+                 "b: \"127.0.0.1:2\"}}}\n",
+                 balances[i]);
+        set_up(&bench, yaml);
+        struct pool_view *view = &bench.snapshot->pools[0];
+        for (unsigned n = 0; n < 2; n++)
+            set_health(view, n, SERVER_DOWN);
+        struct pool_view blind = *view; /* whoever looks at a server through it crashes */
+        blind.servers = NULL;
+        blind.table = NULL;
+        assert_int_equal(pick_fresh(&blind), '-');
+        assert_int_equal(turns_taken(view), 0);
+        set_health(view, 1, SERVER_UP);
+        assert_int_equal(pick_fresh(view), 'b');
+        set_health(view, 1, SERVER_DOWN);
+        set_health(view, 0, SERVER_UNKNOWN);
+        assert_int_equal(pick_fresh(view), 'a');
+        tear_down(&bench);
+    }
+}
+
+static void servers_that_are_freed_or_only_drain_are_counted_right(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {balance: round_robin, servers: {a: {address: \"127.0.0.1:1\", "
+                   "weight: 0}, b: \"127.0.0.1:2\"}}}\n");
+    const struct pool_view *view = &bench.snapshot->pools[0];
+    assert_int_equal(atomic_load(&view->pool->not_down_count), 2);
+    set_health(view, 1, SERVER_DOWN);
+    assert_int_equal(pick_fresh(view), '-'); /* a would do, but has no weight */
+    set_health(view, 1, SERVER_DOWN);
+    set_health(view, 0, SERVER_DOWN);
+    assert_int_equal(atomic_load(&view->pool->not_down_count), 0);
+    set_health(view, 0, SERVER_UNKNOWN);
+    assert_int_equal(atomic_load(&view->pool->not_down_count), 1);
+    tear_down(&bench);
+}
+
+static void a_heavy_server_that_is_down_costs_as_many_turns_as_there_are_servers(void **state)
+{
+    struct bench bench;
+    unsigned counts[4] = {0};
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {balance: round_robin, servers: {"
+                   "a: {address: \"127.0.0.1:1\", weight: 60000}, "
+                   "b: {address: \"127.0.0.1:2\", weight: 100}, "
+                   "c: {address: \"127.0.0.1:3\", weight: 300}, "
+                   "d: {address: \"127.0.0.1:4\", weight: 0}}}}\n");
+    const struct pool_view *view = &bench.snapshot->pools[0];
+    set_health(view, 0, SERVER_DOWN);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint32_t before = turns_taken(view);
+        char name = pick_fresh(view);
+        counts[name - 'a']++;
+        assert_in_range(turns_taken(view) - before, 1, 4);
+    }
+    assert_int_equal(counts[0] + counts[3], 0);
+    assert_in_range(counts[1], 1000, 9000); /* a quarter by weight: 100 and 300 */
+    tear_down(&bench);
+}
+
 /* --- run-time servers --- */
 
 static struct snapshot *bind_again(struct bench *bench, const char *servers)
@@ -337,6 +420,9 @@ int main(void)
         cmocka_unit_test(many_routes_are_found_as_if_looked_at_one_by_one),
         cmocka_unit_test(round_robin_is_smooth_and_weighted),
         cmocka_unit_test(turns_of_a_server_that_is_down_go_to_the_others_one_by_one),
+        cmocka_unit_test(with_every_server_down_nobody_is_asked),
+        cmocka_unit_test(servers_that_are_freed_or_only_drain_are_counted_right),
+        cmocka_unit_test(a_heavy_server_that_is_down_costs_as_many_turns_as_there_are_servers),
         cmocka_unit_test(least_connections_weighs_what_is_open),
         cmocka_unit_test(each_server_is_tried_once_in_rank_order),
         cmocka_unit_test(a_server_is_the_same_object_wherever_a_new_file_lists_it),
