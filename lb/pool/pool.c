@@ -2,6 +2,7 @@
  * them. Which server a request gets is decided in pick.c. */
 #include "lb/pool/pool.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void registry_init(struct registry *registry, uint32_t workers_count)
@@ -126,8 +127,17 @@ static uint64_t speech_of(const struct lp_cfg_pool *config)
 }
 
 /* Smooth weighted round robin (as nginx has it): each turn every server gains its weight, the
- * greatest has the turn and loses the sum. Written out once, so that a turn is one counter. */
+ * greatest has the turn and loses the sum; of equals the first. Written out once, so that a turn is
+ * one counter. Servers of one weight have their turns in the order of the file, over and over, so
+ * only the next of each weight needs to be looked at. Their sum bounds how many different weights
+ * there can be: about 500, while there may be ten thousand servers. */
 #define TURNS_MAX 65536u
+
+struct weight_group {
+    int64_t weight, gained; /* of its next server, as of all that have had as many turns */
+    const uint32_t *servers;
+    uint32_t servers_count, next;
+};
 
 static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
 {
@@ -139,38 +149,87 @@ static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
     return a;
 }
 
-static void build_turns(struct pool_view *view, struct lp_arena *arena)
+/* Weights whose sum is above TURNS_MAX even without their common divisor are rounded. Gives the
+ * sum. */
+static uint64_t shrink_weights(uint32_t *weights, const struct lp_cfg_pool *config)
 {
-    const struct lp_cfg_pool *config = view->config;
-    uint64_t divisor = 0, sum = 0;
+    uint64_t divisor = 0, sum = 0, total = 0;
 
     for (uint32_t i = 0; i < config->servers_count; i++) {
         divisor = greatest_common_divisor(divisor, config->servers[i].weight);
         sum += config->servers[i].weight;
     }
     if (sum == 0)
-        return; /* nobody ever has a turn */
-    /* Weights whose sum is above TURNS_MAX even without their common divisor are rounded. */
+        return 0; /* nobody ever has a turn */
     uint64_t shrink = sum / divisor > TURNS_MAX ? (sum / divisor + TURNS_MAX - 1) / TURNS_MAX : 1;
-    int64_t *weights = lp_alloc(2 * sizeof(*weights) * config->servers_count);
-    int64_t *gained = weights + config->servers_count, total = 0;
     for (uint32_t i = 0; i < config->servers_count; i++) {
         uint64_t weight = config->servers[i].weight / divisor;
-        weights[i] = (int64_t)(weight / shrink + (weight > 0 && weight < shrink));
+        weights[i] = (uint32_t)(weight / shrink + (weight > 0 && weight < shrink));
         total += weights[i];
     }
-    view->turns = LP_ARENA_ARRAY(arena, uint16_t, (size_t)total);
-    view->turns_count = (uint32_t)total;
-    for (uint32_t turn = 0; turn < view->turns_count; turn++) {
-        uint32_t best = 0;
-        for (uint32_t i = 0; i < config->servers_count; i++) {
-            gained[i] += weights[i];
-            if (gained[i] > gained[best])
-                best = i;
-        }
-        gained[best] -= total;
-        view->turns[turn] = (uint16_t)best;
+    return total;
+}
+
+static int by_weight_and_place(const void *a, const void *b, void *context)
+{
+    const uint32_t *weights = context;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    if (weights[x] != weights[y])
+        return weights[x] < weights[y] ? -1 : 1;
+    return x < y ? -1 : 1;
+}
+
+/* Gives how many; order has the servers of each behind each other. */
+static uint32_t group_by_weight(struct weight_group *groups, uint32_t *order, uint32_t *weights,
+                                uint32_t count)
+{
+    uint32_t groups_count = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        order[i] = i;
+    qsort_r(order, count, sizeof(*order), by_weight_and_place, weights);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t weight = weights[order[i]];
+        if (weight == 0)
+            continue;
+        if (groups_count == 0 || groups[groups_count - 1].weight != weight)
+            groups[groups_count++] = (struct weight_group){.weight = weight, .servers = order + i};
+        groups[groups_count - 1].servers_count++;
     }
+    return groups_count;
+}
+
+static uint32_t next_turn(struct weight_group *groups, uint32_t groups_count, int64_t total)
+{
+    struct weight_group *best = groups;
+
+    for (struct weight_group *at = groups; at < groups + groups_count; at++) {
+        at->gained += at->weight;
+        if (at->gained > best->gained ||
+            (at->gained == best->gained && at->servers[at->next] < best->servers[best->next]))
+            best = at;
+    }
+    uint32_t server = best->servers[best->next++];
+    if (best->next == best->servers_count) {
+        best->next = 0;
+        best->gained -= total;
+    }
+    return server;
+}
+
+static void build_turns(struct pool_view *view, struct lp_arena *arena)
+{
+    uint32_t count = view->config->servers_count;
+    uint32_t *weights = lp_alloc(2 * sizeof(*weights) * count), *order = weights + count;
+    struct weight_group *groups = lp_alloc(sizeof(*groups) * count);
+
+    view->turns_count = (uint32_t)shrink_weights(weights, view->config);
+    view->turns = LP_ARENA_ARRAY(arena, uint16_t, view->turns_count);
+    uint32_t groups_count = group_by_weight(groups, order, weights, count);
+    for (uint32_t turn = 0; turn < view->turns_count; turn++)
+        view->turns[turn] = (uint16_t)next_turn(groups, groups_count, view->turns_count);
+    lp_free(groups);
     lp_free(weights);
 }
 
