@@ -201,6 +201,7 @@ struct lp_config_report {
     char *text; /* NUL-terminated, "" when there is nothing to say */
     size_t text_size;
     size_t shown_size; /* of text without its last lines: how many more are not shown */
+    bool is_check;     /* for people: what is only too old, or too young, is an error there */
 };
 
 /* Reads and checks a file. Gives *out (free with lp_config_destroy()) and true, or false with the

@@ -43,12 +43,13 @@ static bool trust(struct lp_tls_back *back, const struct lp_config *config,
         lp_err_set(&err, LP_ERR_CONFIG,
                    "this system has no bundle of CA certificates: install ca-certificates, name a "
                    "file with `ca`, or set `verify: false`");
-    if (path != NULL && context_trust(back->context, path, digest, &err)) {
-        wolfSSL_CTX_set_verify(back->context->library, WOLFSSL_VERIFY_PEER, session_verify_server);
+    enum trust trust = path == NULL ? TRUST_BAD : context_trust(back->context, path, digest, &err);
+    wolfSSL_CTX_set_verify(back->context->library, WOLFSSL_VERIFY_PEER, session_verify_server);
+    if (trust == TRUST_SOME)
         return true;
-    }
-    lp_config_complain(report, config, LP_ERROR, tls->ca.pos, tls->ca.where, "%s", err.text);
-    return false;
+    enum lp_severity severity = trust == TRUST_BAD ? LP_ERROR : severity_of_time(report);
+    lp_config_complain(report, config, severity, tls->ca.pos, tls->ca.where, "%s", err.text);
+    return severity == LP_WARNING;
 }
 
 struct complaints {
@@ -72,7 +73,7 @@ static bool identify(struct lp_tls_back *back, const struct lp_config *config,
                      struct lp_config_report *report)
 {
     struct complaints complaints = {report, config, tls};
-    struct certificate_report hears = {complain, &complaints};
+    struct certificate_report hears = {complain, &complaints, report->is_check};
     struct certificate_files files = {tls->cert.path.data, tls->key.path.data, NULL};
     struct certificate certificate;
     struct lp_err err;

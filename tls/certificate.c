@@ -209,17 +209,24 @@ static bool check_kind(struct loading *l)
                   l->chain_path, x509_key_word(l->leaf.key_algorithm));
 }
 
+/* Whoever serves serves it all the same: it may be all there is, and others stand beside it. */
 static bool check_dates(struct loading *l)
 {
     int64_t left_s = l->leaf.not_after_s - l->now_s;
+    bool has_begun = l->now_s >= l->leaf.not_before_s;
     char text[TIME_TEXT_BYTES];
 
-    if (left_s < 0)
-        return refuse(l, CERTIFICATE_CHAIN, "%s expired on %s", l->chain_path,
-                      time_text(text, l->leaf.not_after_s));
-    if (l->now_s < l->leaf.not_before_s)
-        return refuse(l, CERTIFICATE_CHAIN, "%s is not valid before %s", l->chain_path,
-                      time_text(text, l->leaf.not_before_s));
+    l->out->is_of_today = left_s >= 0 && has_begun;
+    if (!l->out->is_of_today) {
+        const char *what = has_begun ? "expired on" : "is not valid before";
+        int64_t when_s = has_begun ? l->leaf.not_after_s : l->leaf.not_before_s;
+        if (l->report->expired_is_error)
+            return refuse(l, CERTIFICATE_CHAIN, "%s %s %s", l->chain_path, what,
+                          time_text(text, when_s));
+        warn(l, CERTIFICATE_CHAIN, "%s %s %s; it is used all the same, and peers will refuse it",
+             l->chain_path, what, time_text(text, when_s));
+        return true;
+    }
     if (left_s < CERTIFICATE_WARN_S)
         warn(l, CERTIFICATE_CHAIN, "%s expires in %d %s, on %s", l->chain_path,
              (int)(left_s < 2 * 86400 ? left_s / 3600 : left_s / 86400),

@@ -26,6 +26,7 @@ struct certificate_files {
 struct certificate_report {
     void (*complain)(void *listener, enum certificate_file at, bool is_error, const char *sentence);
     void *listener;
+    bool expired_is_error; /* else one that is too old or too young is used, with a warning */
 };
 
 struct certificate {
@@ -35,6 +36,7 @@ struct certificate {
     struct lp_slice *names; /* DNS names in lower case */
     uint32_t names_count;
     int64_t not_before_s, not_after_s;
+    bool is_of_today;                /* between the two */
     bool is_rsa;                     /* else ECDSA */
     uint32_t bits;                   /* of the RSA modulus or of the curve */
     uint8_t digest[LP_SHA256_BYTES]; /* of the whole chain: tells whether a file has changed */
@@ -69,10 +71,10 @@ void certificate_names_build(struct certificate_names *out, const struct certifi
                              uint32_t certificates_count, struct lp_arena *arena);
 
 /* The index of the certificate with exactly this name; else of one whose wildcard covers it (RFC
- * 6125: one whole label); else 0, the first. Of several with the same name the first listed wins,
- * whatever their kinds: a context of the library holds one chain and key, so an RSA and an ECDSA
- * certificate for one name cannot be offered together. name is lower case without a trailing dot,
- * as lp_hello has it. */
+ * 6125: one whole label); else 0, the first. Of several with the same name the first listed
+ * that is of today wins, else the first, whatever their kinds: a context of the library holds one
+ * chain and key, so an RSA and an ECDSA certificate for one name cannot be offered together. name
+ * is lower case without a trailing dot, as lp_hello has it. */
 uint32_t certificate_names_find(const struct certificate_names *names, struct lp_slice name);
 
 #endif

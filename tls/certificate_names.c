@@ -8,6 +8,7 @@
 struct certificate_name {
     struct lp_slice text;
     uint32_t certificate_index;
+    bool is_of_today;
 };
 
 /* Shorter names come first: what the order is does not matter. */
@@ -25,6 +26,8 @@ static int compare_names(const void *left, const void *right)
 
     if (order != 0)
         return order;
+    if (a->is_of_today != b->is_of_today)
+        return a->is_of_today ? -1 : 1;
     return (a->certificate_index > b->certificate_index) -
            (a->certificate_index < b->certificate_index);
 }
@@ -39,7 +42,8 @@ void certificate_names_build(struct certificate_names *out, const struct certifi
     *out = (struct certificate_names){LP_ARENA_ARRAY(arena, struct certificate_name, count + 1), 0};
     for (uint32_t i = 0; i < certificates_count; i++)
         for (uint32_t j = 0; j < certificates[i].names_count; j++)
-            out->sorted[out->count++] = (struct certificate_name){certificates[i].names[j], i};
+            out->sorted[out->count++] =
+                (struct certificate_name){certificates[i].names[j], i, certificates[i].is_of_today};
     qsort(out->sorted, out->count, sizeof(*out->sorted), compare_names);
     for (uint32_t i = 0; i < out->count; i++)
         if (kept == 0 || compare_texts(out->sorted[kept - 1].text, out->sorted[i].text) != 0)

@@ -26,8 +26,17 @@ struct context *context_create(bool is_client, uint32_t versions);
 struct context *context_use(struct context *context);
 void context_drop(struct context *context);
 
-/* Trusts the certificates of a PEM file; gives their digest. False with a sentence. */
-bool context_trust(struct context *context, const char *path, uint8_t digest[LP_SHA256_BYTES],
-                   struct lp_err *err) LP_MUST_USE;
+/* EXPIRED: every one is too old or too young, so nobody is trusted. */
+enum trust { TRUST_SOME, TRUST_EXPIRED, TRUST_BAD };
+
+/* Trusts the certificates of a PEM file; gives their digest, and a sentence unless some are good.
+ */
+enum trust context_trust(struct context *context, const char *path, uint8_t digest[LP_SHA256_BYTES],
+                         struct lp_err *err) LP_MUST_USE;
+/* Time alone stops no start: what was good yesterday may be all there is. */
+static inline enum lp_severity severity_of_time(const struct lp_config_report *report)
+{
+    return report->is_check ? LP_ERROR : LP_WARNING;
+}
 
 #endif

@@ -60,7 +60,7 @@ static bool complain_about(struct lp_config_report *report, const struct lp_conf
 struct shared_parts {
     struct lp_slice secret; /* of tickets; "" for the process's own */
     uint8_t client_ca[LP_SHA256_BYTES];
-    bool has_bad_ca; /* and that has been said */
+    bool has_told_of_ca; /* what is wrong with it */
 };
 
 static bool read_secret(struct shared_parts *out, const struct lp_config *config,
@@ -81,20 +81,30 @@ static bool read_secret(struct shared_parts *out, const struct lp_config *config
     return complain_about(report, config, &tls->ticket_secret, &err);
 }
 
+static bool trust_clients(struct context *context, const struct lp_config *config,
+                          const struct lp_cfg_file *file, struct shared_parts *parts,
+                          struct lp_config_report *report)
+{
+    struct lp_err err;
+    enum trust trust = context_trust(context, file->path.data, parts->client_ca, &err);
+
+    if (trust == TRUST_SOME)
+        return true;
+    enum lp_severity severity = trust == TRUST_BAD ? LP_ERROR : severity_of_time(report);
+    if (!parts->has_told_of_ca)
+        lp_config_complain(report, config, severity, file->pos, file->where, "%s", err.text);
+    parts->has_told_of_ca = true;
+    return severity == LP_WARNING;
+}
+
 /* A client certificate is verified anew on each connection, so that one that has expired or was
  * taken back cannot live on in a ticket; and its subject is known on each. */
 static bool demand_client_certificates(struct context *context, const struct lp_config *config,
                                        const struct lp_cfg_front_tls *tls,
                                        struct shared_parts *parts, struct lp_config_report *report)
 {
-    struct lp_err err;
-
-    if (parts->has_bad_ca)
+    if (!trust_clients(context, config, &tls->client_ca, parts, report))
         return false;
-    if (!context_trust(context, tls->client_ca.path.data, parts->client_ca, &err)) {
-        parts->has_bad_ca = true;
-        return complain_about(report, config, &tls->client_ca, &err);
-    }
     wolfSSL_CTX_set_verify(context->library,
                            WOLFSSL_VERIFY_PEER | WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                            session_verify_client);
@@ -133,7 +143,7 @@ static struct context *build_context(struct certificate *certificate,
 {
     const struct lp_cfg_front_tls *tls = &listener->tls;
     struct complaints complaints = {report, config, named};
-    struct certificate_report hears = {complain, &complaints};
+    struct certificate_report hears = {complain, &complaints, report->is_check};
     struct certificate_files files = {named->cert.path.data, named->key.path.data,
                                       named->ocsp.path.data};
     struct context *context = context_create(false, tls->versions);

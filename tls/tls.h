@@ -64,7 +64,8 @@ bool lp_tls_back_build(struct lp_tls_back **out, const struct lp_config *config,
                        const struct lp_cfg_pool *pool, struct lp_config_report *report) LP_MUST_USE;
 void lp_tls_back_destroy(struct lp_tls_back *back);
 
-/* Builds all contexts of a configuration once and drops them, for what the report says then. */
+/* Builds all contexts of a configuration once and drops them, for what the report says then. A
+ * certificate that is not of today is an error here, and a warning where somebody is served. */
 bool lp_tls_check(const struct lp_config *config, struct lp_config_report *report) LP_MUST_USE;
 
 /* ---- sessions ---- */

@@ -94,7 +94,18 @@ static bool load_at(struct certificate *out, struct heard *heard, const char *ch
                     const char *key, const char *staple, int64_t now_s)
 {
     struct certificate_files files = {chain, key, staple};
-    struct certificate_report report = {hear, heard};
+    struct certificate_report report = {hear, heard, true};
+
+    *heard = (struct heard){0};
+    return certificate_load(out, &files, now_s, &arena, &report);
+}
+
+/* As for somebody who serves. */
+static bool load_to_serve(struct certificate *out, struct heard *heard, const char *chain,
+                          int64_t now_s)
+{
+    struct certificate_files files = {chain, NULL, NULL};
+    struct certificate_report report = {hear, heard, false};
 
     *heard = (struct heard){0};
     return certificate_load(out, &files, now_s, &arena, &report);
@@ -387,7 +398,7 @@ static void keys_of_other_kinds_and_sizes_are_refused(void **state)
                    "its key is Ed25519, which is not supported; ECDSA on P-256");
 }
 
-static void a_certificate_is_used_only_between_its_dates(void **state)
+static void a_certificate_is_good_only_between_its_dates(void **state)
 {
     (void)state;
     struct certificate out;
@@ -401,6 +412,31 @@ static void a_certificate_is_used_only_between_its_dates(void **state)
     assert_false(load_at(&out, &heard, chain, NULL, NULL, ENDS_S + 1));
     assert_non_null(strstr(heard.sentence, "expired on 2126-10-28 10:29:10 UTC"));
     assert_int_equal(heard.errors_count[CERTIFICATE_CHAIN], 1);
+}
+
+static void outside_its_dates_a_certificate_is_served_with_a_warning(void **state)
+{
+    (void)state;
+    struct certificate out;
+    struct heard heard;
+    const char *chain = write_text("chain.pem", PKI_LEAF PKI_LEAF_KEY);
+
+    assert_true(load_to_serve(&out, &heard, chain, BEGINS_S - 1));
+    assert_non_null(strstr(heard.sentence, "is not valid before 2026-11-21 10:29:10 UTC; it is"));
+    assert_false(out.is_of_today);
+    assert_true(load_to_serve(&out, &heard, chain, BEGINS_S));
+    assert_true(out.is_of_today);
+    assert_int_equal(heard.warnings_count, 0);
+    assert_true(load_to_serve(&out, &heard, chain, ENDS_S + 1));
+    assert_non_null(strstr(heard.sentence, "expired on 2126-10-28 10:29:10 UTC; it is"));
+    assert_int_equal(heard.warnings_count, 1);
+    assert_int_equal(heard.errors_count[CERTIFICATE_CHAIN], 0);
+    assert_false(out.is_of_today);
+    assert_true(out.key.size > 0);
+    certificate_forget_key(&out);
+    /* Only that: its key must still fit. */
+    assert_false(
+        load_to_serve(&out, &heard, write_text("c.pem", PKI_LEAF PKI_OTHER_KEY), ENDS_S + 1));
 }
 
 static void the_last_seven_days_of_a_certificate_are_a_warning(void **state)
@@ -658,6 +694,22 @@ static void of_equal_names_the_first_listed_certificate_wins(void **state)
     assert_int_equal(find(&names, "c.b"), 1);
 }
 
+static void of_equal_names_one_that_is_of_today_wins(void **state)
+{
+    (void)state;
+    struct lp_slice names_of[] = {LP_SLICE("a.b"), LP_SLICE("*.b")};
+    struct certificate certificates[] = {
+        {.names = names_of, .names_count = 2},
+        {.names = names_of, .names_count = 1, .is_of_today = true},
+        {.names = names_of, .names_count = 1, .is_of_today = true},
+    };
+    struct certificate_names names;
+
+    certificate_names_build(&names, certificates, 3, &arena);
+    assert_int_equal(find(&names, "a.b"), 1);
+    assert_int_equal(find(&names, "c.b"), 0); /* nobody else has that */
+}
+
 static void many_names_are_all_found(void **state)
 {
     (void)state;
@@ -707,7 +759,8 @@ int main(void)
         TEST(an_encrypted_key_is_refused_in_both_forms),
         TEST(the_key_must_be_that_of_the_certificate),
         TEST(keys_of_other_kinds_and_sizes_are_refused),
-        TEST(a_certificate_is_used_only_between_its_dates),
+        TEST(a_certificate_is_good_only_between_its_dates),
+        TEST(outside_its_dates_a_certificate_is_served_with_a_warning),
         TEST(the_last_seven_days_of_a_certificate_are_a_warning),
         TEST(a_chain_out_of_order_is_a_warning_that_names_the_place),
         TEST(a_bundle_of_authorities_is_no_chain),
@@ -719,6 +772,7 @@ int main(void)
         TEST(a_response_cut_anywhere_is_refused),
         TEST(a_name_finds_the_exact_certificate_then_a_wildcard_then_the_first),
         TEST(of_equal_names_the_first_listed_certificate_wins),
+        TEST(of_equal_names_one_that_is_of_today_wins),
         TEST(many_names_are_all_found),
         TEST(no_names_at_all_mean_the_first_certificate),
     };
