@@ -202,10 +202,16 @@ static void write_piece(struct lp_sink *sink)
         wait_to_write(sink, 0, RETRY_MS);
 }
 
-static void destroy(struct lp_sink *sink)
+static void close_file(struct lp_sink *sink)
 {
     if (sink->fd >= 0)
         close(sink->fd);
+    sink->fd = -1;
+}
+
+static void destroy(struct lp_sink *sink)
+{
+    close_file(sink);
     close(sink->wake_fd);
     pthread_cond_destroy(&sink->has_changed);
     pthread_mutex_destroy(&sink->lock);
@@ -230,6 +236,9 @@ static void *write_lines(void *argument)
         pthread_cond_signal(&sink->has_changed);
         wait_for_lines(sink);
     }
+    pthread_mutex_unlock(&sink->lock);
+    close_file(sink); /* which may wait, too, as for a file of another machine */
+    pthread_mutex_lock(&sink->lock);
     bool is_alone = sink->is_alone;
     uint32_t lost_count = count_lines(sink->stage + sink->at, sink->size - sink->at);
     sink->has_ended = true;

@@ -86,6 +86,7 @@ describe('logs that cannot be written', { concurrency: 2 }, () => {
     const lab = await Lab.start(t, { workers: 1, log: { access: { to: file } } });
     const said = (pattern) => lab.limpet.stderr.filter((line) => pattern.test(line)).length;
     const total = 1500;
+    const begun = Date.now();
     for (let i = 0; i < total; i++) assert.equal((await lab.request(`/${i}/${LONG}`)).status, 200);
     await lab.says(/error: the access log cannot be written: No space left on device/);
     lab.limpet.signal('SIGUSR1'); // opening it again does not help, and does no harm
@@ -98,7 +99,7 @@ describe('logs that cannot be written', { concurrency: 2 }, () => {
     assert.ok(accessDropped(lab.limpet.stderr) > 0, 'some lines were dropped');
     assert.ok(linesOf(file).every(isWhole));
     assert.equal(said(/cannot be written/), 1);
-    assert.ok(said(/access log lines were dropped/) <= 3, lab.limpet.complaint());
+    assert.ok(said(/access log lines were dropped/) <= 2 + (Date.now() - begun) / 1000, lab.limpet.complaint());
   });
 
   for (const [how, again] of [['a reload', (lab) => lab.reload()], ['SIGUSR1', (lab) => lab.limpet.signal('SIGUSR1')]]) {

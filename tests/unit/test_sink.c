@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -75,21 +76,36 @@ static void numbers_deinit(struct numbers *numbers)
 static char text[TEXT_BYTES];
 static size_t text_size;
 
-/* Until all of it has arrived, or for ever; a test that fails hangs here, and is ended. */
-static void read_lines(int fd, unsigned count)
+/* Gives how many lines have come. */
+static unsigned read_more(int fd)
 {
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
     unsigned lines_count = 0;
 
+    assert_int_equal(poll(&poller, 1, 60000), 1);
+    ssize_t got = read(fd, text + text_size, TEXT_BYTES - text_size);
+    assert_true(got > 0);
+    for (ssize_t i = 0; i < got; i++)
+        lines_count += text[text_size + (size_t)i] == '\n';
+    text_size += (size_t)got;
+    return lines_count;
+}
+
+static void read_lines(int fd, unsigned count)
+{
     text_size = 0;
-    while (lines_count < count) {
-        struct pollfd poller = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&poller, 1, 60000), 1);
-        ssize_t got = read(fd, text + text_size, TEXT_BYTES - text_size);
-        assert_true(got > 0);
-        for (ssize_t i = 0; i < got; i++)
-            lines_count += text[text_size + (size_t)i] == '\n';
-        text_size += (size_t)got;
-    }
+    for (unsigned lines_count = 0; lines_count < count;)
+        lines_count += read_more(fd);
+}
+
+/* Until that one has come whole. Gives the first. */
+static unsigned read_until_line(int fd, const char *begin)
+{
+    text_size = 0;
+    do
+        (void)read_more(fd);
+    while (memmem(text, text_size, begin, strlen(begin)) == NULL || text[text_size - 1] != '\n');
+    return (unsigned)strtoul(text + 2, NULL, 10);
 }
 
 static void read_file(const char *path)
@@ -298,6 +314,48 @@ static void what_waits_for_a_dead_file_goes_to_the_next(void **state)
     close(fds[1]);
 }
 
+/* Where a descriptor of our own cannot be had, the thread sleeps in write(). */
+static void sleep_in_write(void)
+{
+    char folder[] = "/tmp/limpet-sink-XXXXXX";
+    struct lp_sink *asleep, *next;
+    struct numbers numbers;
+    int stuck[2], fds[2];
+
+    if (geteuid() != 0 && unshare(CLONE_NEWUSER) != 0) /* chroot() is for root */
+        abort();
+    if (pipe(stuck) != 0 || pipe(fds) != 0 || mkdtemp(folder) == NULL || chdir(folder) != 0 ||
+        rmdir(folder) != 0 || chroot(".") != 0) /* there is no /proc */
+        abort();
+    numbers_init(&numbers, 'a');
+    sink_for(&asleep, stuck[1], &numbers);
+    more(&numbers, 50000);
+    (void)wait_until_nothing_moves(&numbers);
+    assert_true(lp_sink_create(&next, fds[1], false, NULL));
+    lp_sink_move(&numbers.feed, asleep, next);
+    assert_int_equal(lp_sink_end(asleep, 0), 0); /* alone */
+    unsigned first = read_until_line(fds[0], "a 49999 ");
+    assert_int_equal(assert_whole('a', first), 50000);
+    more(&numbers, 50000);
+    (void)wait_until_nothing_moves(&numbers);
+    assert_true(lp_sink_end(next, 100) > 0);
+}
+
+static void a_thread_that_sleeps_in_write_holds_up_nobody(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    int status;
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        sleep_in_write();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* --- files that may not grow: in a child, since the limit is the process's --- */
 
 static void set_largest_file(rlim_t bytes)
@@ -433,6 +491,7 @@ int main(void)
         cmocka_unit_test(the_end_does_not_wait_for_a_reader_that_sleeps),
         cmocka_unit_test(two_feeds_of_one_pipe_do_not_mix),
         cmocka_unit_test(what_waits_for_a_dead_file_goes_to_the_next),
+        cmocka_unit_test(a_thread_that_sleeps_in_write_holds_up_nobody),
         cmocka_unit_test(a_full_disk_cuts_no_line_once_it_has_room_again),
         cmocka_unit_test(lines_that_are_too_many_are_counted_where_they_are_missing),
     };
