@@ -48,7 +48,7 @@ describe('control groups', () => {
     const lab = await Lab.start(t, { wrapper: groups.wrapper, listeners: { web: { bind: 'unix:FOLDER/web.sock' } }, servers: { s1: { handle: async (request, answer) => { answer.respond(200, {}, large); await answer.isGone; } } } });
     t.after(groups.remove);
     const used = Number(fs.readFileSync(path.join(groups.outer, files[1]), 'utf8'));
-    fs.writeFileSync(path.join(groups.outer, files[0]), String(used + 24 * MiB));
+    fs.writeFileSync(path.join(groups.outer, files[0]), String(used + 64 * MiB));
     assert.ok((await lab.reload()).isDone); // the limit is looked up again
     const wasEnded = () => lab.limpet.ended || lab.limpet.log.some((line) => line.end === END.slowPeer);
     for (let i = 0; i < 600 && !wasEnded(); i++) {
