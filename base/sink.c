@@ -296,13 +296,13 @@ bool lp_sink_create(struct lp_sink **out, int fd, bool is_owned, struct lp_err *
 
 static void add_feed(struct lp_sink *sink, struct lp_sink_feed *feed)
 {
-    LP_ASSERT(sink->feeds_count < LP_SINK_FEEDS_MAX);
     sink->feeds[sink->feeds_count++] = feed;
     wake(sink);
 }
 
 void lp_sink_add(struct lp_sink *sink, struct lp_sink_feed *feed)
 {
+    LP_ASSERT(sink->feeds_count < LP_SINK_FEEDS_MAX);
     pthread_mutex_lock(&sink->lock);
     add_feed(sink, feed);
     pthread_mutex_unlock(&sink->lock);
@@ -335,6 +335,7 @@ static void hand_over(struct lp_sink *from, struct lp_sink *to)
 
 void lp_sink_move(struct lp_sink_feed *feed, struct lp_sink *from, struct lp_sink *to)
 {
+    LP_ASSERT(to->feeds_count < LP_SINK_FEEDS_MAX); /* without a lock: it ends with the log's */
     pthread_mutex_lock(&from->lock);
     pthread_mutex_lock(&to->lock);
     remove_feed(from, feed);

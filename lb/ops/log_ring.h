@@ -1,4 +1,4 @@
-/* log_ring: access log lines on their way from one worker to the control thread.
+/* log_ring: access log lines on their way from one worker to the thread that writes them.
  *
  * A byte ring with one writer and one reader. A full ring drops the line and counts it: a blocked
  * log never makes a client wait. */

@@ -1,8 +1,8 @@
 /* process: everything that hangs on one running limpet, seen from its control thread.
  *
  * The control thread is the main thread. It owns the run-time objects (pools, servers, endpoints,
- * snapshots), hears signals, runs the checks and writes the access log. Workers learn of changes
- * through struct shared and a wake-up. */
+ * snapshots), hears signals and runs the checks. Workers learn of changes through struct shared and
+ * a wake-up. */
 #ifndef LP_LB_OPS_PROCESS_H
 #define LP_LB_OPS_PROCESS_H
 

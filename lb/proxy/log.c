@@ -1,5 +1,5 @@
 /* A stream's access log lines: collected from where the facts lie, formatted by
- * lb/ops/access_line, handed to the control thread through the worker's ring. */
+ * lb/ops/access_line, handed to the thread that writes them through the worker's ring. */
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -167,7 +167,7 @@ static void put(struct worker *worker, const struct access_line *line)
 
     if (log_ring_put(worker->log, text, size) &&
         write(worker->shared->log_fd, &one, sizeof(one)) < 0)
-        lp_log(LP_LOG_ERROR, "cannot wake the control thread");
+        lp_log(LP_LOG_ERROR, "cannot wake the access log");
 }
 
 static uint64_t unix_ms(void)
