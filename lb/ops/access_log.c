@@ -125,10 +125,11 @@ static bool open_file(int *fd, struct lp_slice to, struct lp_err *err)
                                   path, strerror(errno));
 }
 
-bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err)
+bool access_log_prepare(const struct access_log *log, struct access_target *out, struct lp_slice to,
+                        struct lp_err *err)
 {
     int fd = -1;
-    bool is_file = false;
+    bool is_file = false, ok = true;
 
     if (lp_slice_equal(to, LP_SLICE("stdout"))) {
         fd = STDOUT_FILENO;
@@ -139,18 +140,35 @@ bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *
         if (!open_file(&fd, to, err))
             return false;
     }
-    struct lp_sink *sink = find_sink(log, fd);
-    if (sink != NULL) {
-        if (is_file)
-            close(fd);
-        lp_sink_retry(sink);
-    } else if (!lp_sink_create(&sink, fd, is_file, err)) {
-        if (is_file)
-            close(fd);
+    *out = (struct access_target){.sink = find_sink(log, fd)};
+    out->is_new = out->sink == NULL;
+    if (out->is_new)
+        ok = lp_sink_create(&out->sink, fd, is_file, err);
+    if (is_file && (!out->is_new || !ok))
+        close(fd);
+    return ok;
+}
+
+void access_log_switch(struct access_log *log, struct access_target target)
+{
+    lp_sink_retry(target.sink);
+    if (target.sink != log->sink)
+        use(log, target.sink);
+}
+
+void access_log_discard(struct access_target target)
+{
+    if (target.is_new)
+        (void)lp_sink_end(target.sink, 0);
+}
+
+bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err)
+{
+    struct access_target target;
+
+    if (!access_log_prepare(log, &target, to, err))
         return false;
-    }
-    if (sink != log->sink)
-        use(log, sink);
+    access_log_switch(log, target);
     return true;
 }
 

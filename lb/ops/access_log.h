@@ -20,8 +20,20 @@ struct access_log {
  * below 0 when there is no descriptor left. */
 void access_log_init(struct access_log *log, uint32_t rings_count);
 void access_log_deinit(struct access_log *log);
-/* "stdout", "stderr", "off" or a path; opens a file again even when it is the same (rotation).
- * False with a sentence; then what was open stays. */
+/* Where the log goes to, opened and not yet in use. */
+struct access_target {
+    struct lp_sink *sink;
+    bool is_new; /* else it is in use already */
+};
+
+/* to: "stdout", "stderr", "off" or a path. False with a sentence. */
+bool access_log_prepare(const struct access_log *log, struct access_target *out, struct lp_slice to,
+                        struct lp_err *err);
+/* Cannot fail; what was open is closed. Else the target is to be discarded. */
+void access_log_switch(struct access_log *log, struct access_target target);
+void access_log_discard(struct access_target target);
+/* Both; opens a file again even when it is the same (rotation). False with a sentence; then what
+ * was open stays. */
 bool access_log_open(struct access_log *log, struct lp_slice to, struct lp_err *err);
 /* Tells in the error log what was dropped, and why. To be asked now and then: once a second counts.
  */
