@@ -10,10 +10,11 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 
-from subjects import ROOT, BenchError, Setup, wait_for_answer
+from subjects import ROOT, BenchError, Setup, StartError, wait_for_answer
 
 LOAD = ROOT / "build" / "release" / "bench-load"
 ORIGIN = ROOT / "build" / "release" / "bench-origin"
@@ -22,7 +23,7 @@ ALL = ("floor-epoll", "floor-uring", *PEERS)
 WITH_FLOOR = ("floor-epoll", *PEERS)
 GB = 1e9
 BUCKET_MS = 100  # of the timelines that bench-load prints
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 120  # a bound for what hangs
 
 # Ports of the origin that runs take in turn: else the ports that thousands of connections leave
 # behind in TIME_WAIT would be in the way of the next run.
@@ -36,16 +37,32 @@ class Bench:
         self.lab, self.subjects = lab, subjects
         self.rows, self.notes, self.commands = [], [], {}
         self.origin = self.origin_first = None
+        self.left_out = set()  # peers that did not come up
         self.runs = 0
 
     def row(self, measure, subject, parameter, round_, metric, value, unit):
         self.rows.append((measure, subject, parameter, round_, metric, value, unit))
 
     def note(self, text):
-        """Remembers what went wrong, for the head of the results."""
+        """Says what went wrong and remembers it for the head of the results."""
         text = " ".join(str(text).replace(f"{self.lab.dir}/", "").split())
         if text not in self.notes:
             self.notes.append(text)
+            print(f"  {text}", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def costs_only(self, subject, what):
+        """A failure is noted and costs only what is done within. A peer that does not come up is left
+        out from now on: it would cost the time to see that again and again."""
+        try:
+            yield
+        except StartError as err:
+            if not getattr(self.subjects.get(subject), "is_peer", False):
+                raise
+            self.note(f"{what}, {subject}: {err}; it is left out from here on")
+            self.left_out.add(subject)
+        except BenchError as err:
+            self.note(f"{what}, {subject}: {err}")
 
     # ---- The origin ----------------------------------------------------------------------------
 
@@ -283,7 +300,7 @@ class Idle(Measure):
             row("connections=0", "pss", before, "B")
             for point in self.points:
                 more = point.connections - opened
-                args = ["--connections", more, "--hold", 60, *(["--tls"] if self.tls else [])]
+                args = ["--connections", more, "--hold", 3600, *(["--tls"] if self.tls else [])]
                 bench.command(f"{self.name} {point.parameter}", "bench-load idle "
                               + " ".join(map(str, args)) + ", beside the others")
                 loads.append(bench.start_load("idle", to, args))
@@ -310,7 +327,7 @@ class Slow(Measure):
 
     def run_all(self, bench, subject, round_):
         args = ["--connections", 20, "--rate", 2000, "--seconds", self.window, "--warmup", 0.2]
-        slow_args = ["--connections", self.slow_count, "--seconds", 60, "--warmup", 0.2]
+        slow_args = ["--connections", self.slow_count, "--seconds", 3600, "--warmup", 0.2]
         bench.command(self.name, "bench-load http " + " ".join(map(str, args)) + ", beside it "
                       "bench-load slow " + " ".join(map(str, slow_args)))
         with bench.subject(subject) as (running, _, to):
@@ -357,7 +374,7 @@ class Reload(Measure):
             probe = bench.lab.port()
             begin = time.monotonic()
             bench.subjects[subject].reload(running, with_probe(setup, probe))
-            if wait_for_answer(probe, point.seconds + 5):
+            if wait_for_answer(probe, bench.lab.patience):
                 row("reload_ms", (time.monotonic() - begin) * 1e3, "ms")
             else:
                 bench.note(f"{subject}: a reload with {point.parameter} did not end in time: "
@@ -434,7 +451,7 @@ class Reloads(Measure):
             time.sleep(self.APART)
             probe = bench.lab.port()
             bench.subjects[subject].reload(running, with_probe(setup, probe))
-            if not wait_for_answer(probe, 3):
+            if not wait_for_answer(probe, bench.lab.patience):
                 bench.note(f"{subject}: one of five reloads under load did not take effect")
             later.append(bench.start_load("idle", to, self.LATER))
         time.sleep(self.APART)
@@ -460,19 +477,24 @@ class Drain(Measure):
         with contextlib.ExitStack() as stack:
             jobs = []
             for subject in subjects:
-                running, _, to = stack.enter_context(self.ending(bench, subject))
-                load = bench.start_load("idle", to, args)
-                jobs.append([subject, running, load, bench.wait_for(load, "open")])
+                with bench.costs_only(subject, self.name):
+                    running, _, to = stack.enter_context(self.ending(bench, subject))
+                    load = bench.start_load("idle", to, args)
+                    jobs.append([subject, running, load, bench.wait_for(load, "open")])
             time.sleep(0.5)
             for job in jobs:
-                os.kill(job[1].pid, bench.subjects[job[0]].drain_signal)
-                job.append(time.monotonic() - job[3])
-            for subject, running, load, _, offset in jobs:
-                result = bench.finish_load(load, hold + CONNECT_SECONDS)
-                self.record(bench, subject, point, result, offset)
-                status = running.process.poll()
-                bench.row(self.name, subject, point.parameter, 1, "exit_status",
-                          -1 if status is None else status, "count")
+                with bench.costs_only(job[0], self.name):
+                    bench.lab.signal(job[1], bench.subjects[job[0]].drain_signal)
+                    job.append(time.monotonic() - job[3])
+            for subject, running, load, _, *offset in jobs:
+                with bench.costs_only(subject, self.name):
+                    result = bench.finish_load(load, hold + CONNECT_SECONDS)
+                    if not offset:
+                        continue  # it had ended before it was asked to
+                    self.record(bench, subject, point, result, offset[0])
+                    status = running.process.poll()
+                    bench.row(self.name, subject, point.parameter, 1, "exit_status",
+                              -1 if status is None else status, "count")
 
     @contextlib.contextmanager
     def ending(self, bench, name):

@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from figures import COLUMNS, Results, summary  # noqa: E402
 from measures import LOAD, ORIGIN, Bench, Drain, all_measures, tls_measures  # noqa: E402
-from subjects import ROOT, BenchError, Lab, RefusedError, find_subjects  # noqa: E402
+from subjects import ROOT, BenchError, Lab, find_subjects  # noqa: E402
 
 
 def arguments():
@@ -42,6 +42,8 @@ def arguments():
                              "this process may use")
     parser.add_argument("--port-base", type=int, default=24000, metavar="PORT",
                         help="ports are looked for from here on (default 24000)")
+    parser.add_argument("--patience", type=float, default=60, metavar="S",
+                        help="a peer that does not answer for so long is left out (default 60)")
     parser.add_argument("--plan", action="store_true", help="prints the plan and ends")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     return parser.parse_args()
@@ -90,6 +92,13 @@ def machine():
             f"{platform.machine()}")
 
 
+def version_of(subject):
+    try:
+        return subject.version() or "says no version"
+    except BenchError as err:
+        return str(err)
+
+
 def head_comments(bench, lab, options, rounds, done):
     """What a reader needs to judge the figures and to get them again. No names of hosts, no paths
     of this machine."""
@@ -106,7 +115,7 @@ def head_comments(bench, lab, options, rounds, done):
                                   f"--rounds {rounds}"])
     for subject in bench.subjects.values():
         config = "" if subject.template == "none" else f", bench/peers/{subject.template}"
-        yield f"subject {subject.name}: {subject.version()}{config}"
+        yield f"subject {subject.name}: {version_of(subject)}{config}"
     for measure, text in bench.commands.items():
         yield f"run {measure}: {text}"
     for text in bench.notes:
@@ -157,19 +166,16 @@ class Watch:
 
 
 def one_run(bench, measure, subject, round_, point=None):
-    """A failure of one run is noted and costs only that run."""
-    try:
-        if point is None:
-            measure.run_all(bench, subject, round_)
-        else:
-            measure.run(bench, subject, point, round_)
-    except RefusedError:
-        raise
-    except BenchError as err:
-        bench.stop_all_but_origin()
-        at = f", {point.parameter}" if point else ""
-        bench.note(f"{measure.name}{at}, {subject}: {err}")
-        print(f"  {err}", file=sys.stderr)
+    if subject in bench.left_out:
+        return
+    with bench.costs_only(subject, f"{measure.name}, {point.parameter}" if point else measure.name):
+        try:
+            if point is None:
+                measure.run_all(bench, subject, round_)
+            else:
+                measure.run(bench, subject, point, round_)
+        finally:
+            bench.stop_all_but_origin()
 
 
 def one_round(bench, measure, subjects, round_):
@@ -191,7 +197,7 @@ def subjects_of(measure, bench):
     """The measure's subjects that are here; limpet-before goes wherever limpet goes."""
     names = []
     for name in measure.subjects:
-        if name == "direct" or name in bench.subjects:
+        if name == "direct" or (name in bench.subjects and name not in bench.left_out):
             names.append(name)
         if name == "limpet" and "limpet-before" in bench.subjects:
             names.append("limpet-before")
@@ -206,13 +212,7 @@ def run_measure(bench, measure, rounds, say):
     bench.start_origin(measure.hosts, measure.ports)
     if isinstance(measure, Drain):
         say(f"{measure.name}: all at once")
-        try:
-            measure.run_together(bench, measure.points[0], subjects)
-        except RefusedError:
-            raise
-        except BenchError as err:
-            bench.note(f"{measure.name}: {err}")
-            print(f"  {err}", file=sys.stderr)
+        measure.run_together(bench, measure.points[0], subjects)
     else:
         for round_ in range(1, rounds + 1):
             say(f"{measure.name}: round {round_} of {rounds}")
@@ -313,7 +313,7 @@ def main():
     lab = None
     try:
         cpu_subject, cpu_load = choose_cpus(options.cpus)
-        lab = Lab(cpu_subject, cpu_load, options.port_base)
+        lab = Lab(cpu_subject, cpu_load, options.port_base, options.patience)
         os.sched_setaffinity(0, {cpu_load})  # the subject's CPU is for the subject
         return run(lab, options)
     except BenchError as err:

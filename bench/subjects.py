@@ -25,15 +25,15 @@ FLOORS = ("floor-epoll", "floor-uring")
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 KEYS = {"ecdsa": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         "rsa": ("-newkey", "rsa:2048")}
-START_SECONDS = 20  # 10 000 servers with consistent hashing take nginx seconds on a slow machine
 
 
 class BenchError(Exception):
     """Something the reader can act on: a missing program, a refused configuration, a crash."""
 
 
-class RefusedError(BenchError):
-    """A configuration that its own program refuses: nothing can be measured until it is mended."""
+class StartError(BenchError):
+    """A program that does not come up, or refuses its configuration. If it is limpet nothing can be
+    measured until that is mended; a peer is left out."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ class Running:
 class Lab:
     """Where a run happens: two CPUs, a folder that is removed at the end, ports, processes."""
 
-    def __init__(self, cpu_subject, cpu_load, port_first):
+    def __init__(self, cpu_subject, cpu_load, port_first, patience):
         self.cpu_subject, self.cpu_load = cpu_subject, cpu_load
+        self.patience = patience  # seconds; only what hangs takes so long
         self.port_first = self.port_next = port_first
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="limpet-bench-"))
         self.running = []
@@ -133,7 +134,7 @@ class Lab:
                     [str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=err, preexec_fn=child, start_new_session=True, cwd=self.dir)
             except OSError as err:
-                raise BenchError(f"{name}: cannot start {argv[0]}: {err.strerror}") from err
+                raise StartError(f"{name}: cannot start {argv[0]}: {err.strerror}") from err
         running = Running(name, process, stderr)
         self.running.append(running)
         return running
@@ -159,18 +160,23 @@ class Lab:
 
     def wait_until_ready(self, running, port, has_tls=False):
         """Until it answers: a listening socket alone may belong to one that is not ready yet."""
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + self.patience
         while not wait_for_answer(port, 0.2, has_tls):
             if running.process.poll() is not None:
-                raise BenchError(f"{running.name} ended at its start: {running.last_words()}")
+                raise StartError(f"{running.name} ended at its start: {running.last_words()}")
             if time.monotonic() > end:
-                raise BenchError(f"{running.name} does not answer on port {port} after "
-                                 f"{START_SECONDS} s: {running.last_words()}")
+                raise StartError(f"{running.name} does not answer after {self.patience:g} s: "
+                                 f"{running.last_words()}")
+
+    def signal(self, running, number):
+        if running.process.poll() is not None:
+            raise BenchError(f"{running.name} has ended: {running.last_words()}")
+        os.kill(running.pid, number)
 
 
 @contextlib.contextmanager
 def connected(port, has_tls):
-    with socket.create_connection(("127.0.0.1", port), timeout=0.5) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
         if not has_tls:
             yield plain
             return
@@ -215,8 +221,11 @@ def find_program(variable, name, places=("/usr/sbin", "/usr/local/sbin", "/sbin"
 
 
 def output_of(argv):
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False,
-                          timeout=60)
+    try:
+        done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False,
+                              timeout=120)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise StartError(f"{pathlib.Path(argv[0]).name} cannot be run: {err}") from err
     return done.returncode, done.stdout + done.stderr
 
 
@@ -230,6 +239,7 @@ def fill(template, values):
 class Subject:
     """One program under test. Subclasses say what is special about it."""
     name = ""
+    is_peer = False
     binary = None
     template = None
     reload_signal = signal.SIGHUP
@@ -267,15 +277,19 @@ class Subject:
         if shape not in self.checked and self.check_argv():
             status, said = output_of(self.check_argv())
             if status != 0:
-                raise RefusedError(f"{self.name} refuses its configuration: {said.strip()}")
+                raise StartError(f"{self.name} refuses its configuration: {said.strip()}")
             self.checked.add(shape)
         running = self.lab.start(self.name, self.run_argv(setup), self.lab.cpu_subject)
-        self.lab.wait_until_ready(running, setup.port, bool(setup.tls))
+        try:
+            self.lab.wait_until_ready(running, setup.port, bool(setup.tls))
+        except BenchError:
+            self.lab.stop(running)
+            raise
         return running, setup
 
     def reload(self, running, setup):
         self.write(setup)
-        os.kill(running.pid, self.reload_signal)
+        self.lab.signal(running, self.reload_signal)
 
 
 class Floor(Subject):
@@ -335,12 +349,13 @@ class Limpet(Subject):
 
 class Haproxy(Subject):
     name = "haproxy"
+    is_peer = True
     template = "haproxy.cfg"
     reload_signal = signal.SIGUSR2
     drain_signal = signal.SIGUSR1  # soft stop; SIGTERM ends everything at once
 
     def version(self):
-        return output_of([self.binary, "-v"])[1].splitlines()[0].split(" - ")[0]
+        return output_of([self.binary, "-v"])[1].partition("\n")[0].split(" - ")[0]
 
     def text(self, setup):
         servers = [f"    server s{i} {a}" for i, a in enumerate(setup.servers)]
@@ -395,6 +410,7 @@ class HaproxySplice(Haproxy):
 
 class Nginx(Subject):
     name = "nginx"
+    is_peer = True
     template = "nginx.conf"
     drain_signal = signal.SIGQUIT  # graceful; SIGTERM ends everything at once
 
