@@ -212,9 +212,11 @@ static void begin_warmup(struct load *load)
         return;
     }
     try_given_up_again(load);
-    /* Without a warm-up nothing may happen before the window. */
-    if (load->options->warmup_ns == 0)
+    /* Without a warm-up nothing may happen before the window, nor be due. */
+    if (load->options->warmup_ns == 0) {
         begin_window(load);
+        load->schedule_begin_ns = load->window_begin_ns;
+    }
     begin_units(load);
 }
 
@@ -275,6 +277,19 @@ static bool opening_is_over(struct load *load)
            load->now_ns >= load->opening_end_ns;
 }
 
+/* A warm-up lasts until each place can resume, so that no full handshake is measured; a server that
+ * gives no tickets does not make it last forever. */
+static bool may_begin_window(const struct load *load)
+{
+    if (!load->options->resumes || !load->mode->is_one_unit_per_connection ||
+        load->now_ns >= load->phase_end_ns + load->options->timeout_ns)
+        return true;
+    for (uint32_t i = 0; i < load->options->connections; i++)
+        if (load->conns[i].session == NULL)
+            return false;
+    return true;
+}
+
 static void end_opening(struct load *load)
 {
     if (!load->mode->is_one_unit_per_connection && load->connected == 0)
@@ -297,7 +312,7 @@ static void phase_step(struct load *load)
     case PHASE_WARMUP:
         if (load->is_interrupted)
             load->phase = PHASE_END;
-        else if (is_over)
+        else if (is_over && may_begin_window(load))
             begin_window(load);
         break;
     case PHASE_WINDOW:
@@ -363,7 +378,8 @@ static void run_phases(struct load *load)
         uint64_t until_ns = least(schedule_step(load), load->next_tick_ns);
         if (load->phase != PHASE_OPENING || !load->mode->is_one_unit_per_connection)
             until_ns = least(until_ns, conn_open_waiting(load, load->now_ns));
-        if (load->phase == PHASE_WARMUP || load->phase == PHASE_WINDOW)
+        bool has_end = load->phase == PHASE_WARMUP || load->phase == PHASE_WINDOW;
+        if (has_end && load->phase_end_ns > load->now_ns)
             until_ns = least(until_ns, load->phase_end_ns);
         wait_for_events(load, until_ns);
         conn_go_on(load);

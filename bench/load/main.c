@@ -75,7 +75,8 @@ static void print_help(void)
         "                     longest time without a byte\n"
         "  --tls              with TLS 1.3 and AES-128-GCM\n"
         "  --group NAME       of its key exchange (X25519)\n"
-        "  --resume           sessions are resumed: each connection's place keeps its last ticket\n"
+        "  --resume           sessions are resumed: each place keeps its last ticket, and the\n"
+        "                     warm-up lasts until all have one\n"
         "  --json             one object instead of text\n"
         "  --help             this\n");
 }
