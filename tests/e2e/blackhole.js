@@ -13,7 +13,7 @@ function connects(port) {
     const socket = net.connect(port, '127.0.0.1');
     socket.on('error', () => resolve({ socket, isOpen: false }));
     socket.on('connect', () => resolve({ socket, isOpen: true }));
-    setTimeout(() => resolve({ socket, isOpen: false }), 250); // no answer is what we wait for
+    setTimeout(() => resolve({ socket, isOpen: false }), 1000); // no answer is what we wait for
   });
 }
 

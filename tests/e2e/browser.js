@@ -6,6 +6,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { chromium } = require('playwright-core');
+const { BOUND_MS } = require('./wait');
 const pki = require('./pki');
 
 function executable() {
@@ -23,13 +24,15 @@ async function openPage(t) {
   execFileSync('certutil', ['-d', `sql:${store}`, '-A', '-n', 'test root', '-t', 'C,,', '-i', pki.ca.cert]);
   const browser = await chromium.launch({
     executablePath: executable(), env: { ...process.env, HOME: home },
-    args: ['--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP *.example.com 127.0.0.1'],
+    timeout: BOUND_MS, args: ['--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP *.example.com 127.0.0.1'],
   });
   t.after(async () => {
     await browser.close();
     fs.rmSync(home, { recursive: true, force: true, maxRetries: 5 });
   });
-  return browser.newPage();
+  const page = await browser.newPage();
+  page.setDefaultTimeout(BOUND_MS);
+  return page;
 }
 
 module.exports = { openPage };

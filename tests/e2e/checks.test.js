@@ -5,7 +5,7 @@ const { describe, test } = require('node:test');
 const { Lab, END, assert } = require('./lab');
 const { acceptOf } = require('./frames');
 
-const quick = { interval: '100ms', timeout: '500ms', rise: 1, fall: 1 };
+const quick = { interval: '100ms', rise: 1, fall: 1 };
 
 /** Counts answers by server over n requests on one connection; a refusal counts as its status. */
 async function ask(lab, count, target = '/') {
@@ -45,7 +45,7 @@ describe('checks', { concurrency: 4 }, () => {
         garbage: saying('\0\x01\x02 what?\r\n\r\n'),
         old: saying('HTTP/1.0 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n'),
       },
-      pools: { app: { balance: 'round_robin', check: { type: 'websocket', path: '/live', interval: '500ms', timeout: '300ms' } } },
+      pools: { app: { balance: 'round_robin', check: { type: 'websocket', path: '/live', interval: '500ms', timeout: '3s' } } },
     });
     assert.deepEqual(await ask(lab, 40), { right: 40 });
     for (let i = 0; i < 8; i++) assert.equal((await lab.websocket('/ws')).server, 'right');
@@ -59,7 +59,7 @@ describe('checks', { concurrency: 4 }, () => {
 
   test('a websocket check may demand a Pong', async (t) => {
     const deaf = saying(`${SWITCH}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n`);
-    const lab = await Lab.start(t, { servers: { alive: {}, deaf }, pools: { app: { balance: 'round_robin', check: { type: 'websocket', ping: true, interval: '500ms', timeout: '400ms' } } } });
+    const lab = await Lab.start(t, { servers: { alive: {}, deaf }, pools: { app: { balance: 'round_robin', check: { type: 'websocket', ping: true, interval: '500ms', timeout: '3s' } } } });
     assert.deepEqual(await ask(lab, 10), { alive: 10 });
     assert.match(lab.limpet.stderr.join('\n'), /pong/i);
   });
@@ -116,7 +116,7 @@ describe('checks', { concurrency: 4 }, () => {
       origin.changed();
       return true;
     };
-    const lab = await Lab.start(t, { servers: { s1: { handle } }, pools: { app: { check: { type: 'http', path: '/health', interval: '150ms', timeout: '500ms', rise: 3, fall: 3 } } } });
+    const lab = await Lab.start(t, { servers: { s1: { handle } }, pools: { app: { check: { type: 'http', path: '/health', interval: '150ms', rise: 3, fall: 3 } } } });
     const origin = lab.server('s1');
     const status = async () => (await lab.request('/')).status;
     assert.equal(await status(), 503); // one failure at the start is enough
@@ -173,7 +173,7 @@ describe('checks', { concurrency: 4 }, () => {
   });
 
   test('limpet accepts when the first results are in, even of a server that says nothing', async (t) => {
-    const lab = await Lab.start(t, { servers: { s1: {}, silent: { kind: 'silent' } }, pools: { app: { balance: 'round_robin', check: { type: 'http', path: '/', timeout: '400ms', interval: '2s' } } } });
+    const lab = await Lab.start(t, { servers: { s1: {}, silent: { kind: 'silent' } }, pools: { app: { balance: 'round_robin', check: { type: 'http', path: '/', timeout: '3s', interval: '2s' } } } });
     assert.deepEqual(await ask(lab, 6), { s1: 6 });
   });
 });

@@ -1,7 +1,7 @@
 'use strict';
 // A mix of everything for the thread sanitizer: LIMPET_BIN=build/tsan/limpet node --test core.tsan.js
 // Workers, control and helper thread meet in accepts, picks, reloads, health and the drain, so this
-// does all of them at once, for about a minute and a half.
+// does all of them at once, for LIMPET_E2E_SECONDS and thirty reloads at least.
 
 const { test } = require('node:test');
 const { Lab, assert, eventually } = require('./lab');
@@ -9,10 +9,10 @@ const { Lab, assert, eventually } = require('./lab');
 test('traffic, reloads, failing servers and a drain race without a report', async (t) => {
   const lab = await Lab.start(t, {
     servers: { s1: {}, s2: {}, s3: {}, s4: {} },
-    drain: { delay: '200ms', deadline: '5s' },
+    drain: { delay: '200ms', deadline: '60s', spread: '5%' },
     pools: {
-      app: { balance: 'round_robin', servers: ['s1', 's2', 's3'], check: { interval: '100ms', timeout: '500ms', rise: 1, fall: 1 } },
-      chat: { balance: 'least_connections', servers: ['s1', 's2'], check: { type: 'websocket', interval: '200ms', timeout: '500ms' }, drain: { deadline: '2s' } },
+      app: { balance: 'round_robin', servers: ['s1', 's2', 's3'], check: { interval: '100ms', rise: 1, fall: 1 } },
+      chat: { balance: 'least_connections', servers: ['s1', 's2'], check: { type: 'websocket', interval: '200ms' }, drain: { deadline: '2s' } },
       keyed: { balance: 'hash', hash: { key: ['cookie:user'] }, servers: ['s1', 's2', 's3'] },
     },
     listeners: { line: { protocol: 'tcp', pool: 'app' }, web: { routes: [{ match: { upgrade: 'websocket' }, pool: 'chat' }, { match: { path: '/keyed' }, pool: 'keyed' }, { pool: 'app' }] } },
@@ -41,7 +41,7 @@ test('traffic, reloads, failing servers and a drain race without a report', asyn
   const events = lab.eventSource('/sse', web);
 
   const port = await lab.newPort();
-  const until = Date.now() + 80000;
+  const until = Date.now() + 1000 * Number(process.env.LIMPET_E2E_SECONDS || 20);
   for (let i = 0; i < 30 || Date.now() < until; i++) {
     const before = state.count;
     const answer = await lab.reload((config) => {
@@ -55,7 +55,7 @@ test('traffic, reloads, failing servers and a drain race without a report', asyn
     if (i % 8 === 6) await lab.server('s3').revive();
     lab.limpet.signal('SIGUSR1');
     for (let n = 0; n < 5; n++) (await lab.websocket('/', { ...web, wait: false })).isOpened().catch(() => {});
-    await eventually(() => state.count > before + 60, 'the load to go on', 60000);
+    await eventually(() => state.count > before + 60, 'the load to go on');
   }
   events.destroy();
   state.isOver = true;

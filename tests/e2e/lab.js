@@ -12,7 +12,7 @@ const { Readable } = require('node:stream');
 const { Limpet, runLimpet } = require('./limpet');
 const { Origin } = require('./origin');
 const { RawClient, RawWebSocket, WsClient } = require('./client');
-const { Watched, eventually } = require('./wait');
+const { Watched, eventually, atLeastOnce } = require('./wait');
 const { takePort, releasePort } = require('./ports');
 const { toYaml } = require('./yaml');
 const pki = require('./pki');
@@ -28,6 +28,9 @@ const END = {
   halfClosed: 'half-closed-timeout', connectionLimit: 'connection-limit', drain: 'drain',
   drainDeadline: 'drain-deadline', serverRemoved: 'server-removed', badUpgrade: 'bad-upgrade',
 };
+
+/** Timeouts that a test is not about: none that a busy machine could miss, nor one that hides a wait. */
+const PATIENT = '10m';
 
 const RELOADED = /reload (\d+) -> (\d+): /;
 const REFUSED = /reload refused|refused.*reload/;
@@ -115,12 +118,15 @@ class Lab extends Watched {
 
   async #configure(options) {
     const { servers, pools, listeners, wrapper, env, args, ...rest } = options;
-    const config = { workers: 2, ...rest, listeners: {}, pools: {} };
+    const timeouts = { handshake: PATIENT, connect: PATIENT, ...rest.timeouts };
+    const config = { workers: 2, ...rest, timeouts, listeners: {}, pools: {} };
     config.drain = { delay: '0s', deadline: '2s', ...rest.drain };
     for (const [name, pool] of Object.entries(pools ?? { app: Object.keys(this.servers) })) {
       const given = Array.isArray(pool) ? { servers: pool } : pool;
       config.pools[name] = { check: { type: 'off' }, ...given, servers: this.#serverMap(given.servers ?? Object.keys(this.servers)) };
-      if (config.pools[name].check === 'default') delete config.pools[name].check;
+      const { check } = config.pools[name];
+      if (check === 'default') delete config.pools[name].check;
+      else if (check.type !== 'off') config.pools[name].check = { timeout: PATIENT, ...check };
     }
     const first = Object.keys(config.pools)[0];
     for (const [name, listener] of Object.entries(listeners ?? { web: {} })) {
@@ -320,4 +326,4 @@ class Lab extends Watched {
   }
 }
 
-module.exports = { Lab, END, assert, eventually, Watched };
+module.exports = { Lab, END, assert, eventually, atLeastOnce, Watched };

@@ -57,7 +57,7 @@ describe('tcp', { concurrency: 3 }, () => {
       sent.update(piece);
       await client.write(Buffer.from(piece));
     }
-    await client.until(() => size === 100 * MiB, () => `100 MiB, have ${size}`, 60000);
+    await client.until(() => size === 100 * MiB, () => `100 MiB, have ${size}`);
     assert.equal(got.digest('hex'), sent.digest('hex'));
     assert.ok(lab.limpet.memory() < 600 * MiB, 'a stream is never held in memory');
   });

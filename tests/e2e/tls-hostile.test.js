@@ -39,17 +39,16 @@ const isServed = async (lab) => assert.equal((await lab.request('/')).status, 20
 
 describe('TLS clients that do not hurry', { concurrency: 4 }, () => {
   test('200 clients that say nothing delay nobody and are closed after timeouts.handshake', async (t) => {
-    const lab = await Lab.start(t, web({ timeouts: { handshake: '2s' } }));
+    const lab = await Lab.start(t, web({ timeouts: { handshake: '10s' } }));
     const began = Date.now();
     const silent = await Promise.all(Array.from({ length: 200 }, () => lab.connect({ tls: false })));
     for (let i = 0; i < 10; i++) await isServed(lab);
     const socket = await lab.websocket('/ws');
     await socket.echoes('hello');
-    assert.ok(Date.now() - began < 1900, `served only after ${Date.now() - began} ms`);
-    assert.ok(silent.every((client) => !client.ended), 'closed too early');
+    assert.ok(silent.every((client) => !client.ended), 'served before any of them was closed');
     await Promise.all(silent.map((client) => client.isClosed()));
     const took = Date.now() - began;
-    assert.ok(took >= 1900 && took < 6000, `closed after ${took} ms`);
+    assert.ok(took >= 9900, `closed after ${took} ms`);
     assert.ok(silent.every((client) => client.received === 0));
     await socket.echoes('still here'); // a handshake timeout is for handshakes
   });
@@ -58,14 +57,12 @@ describe('TLS clients that do not hurry', { concurrency: 4 }, () => {
     const lab = await Lab.start(t, web({ timeouts: { handshake: '1s' } }));
     const whole = hello();
     const stopped = await Promise.all([1, 4, 5, 6, 60, whole.length - 1, whole.length].map(async (size) => lab.raw(whole.subarray(0, size), { tls: false })));
-    const began = Date.now();
     const dribbler = await lab.connect({ tls: false });
     for (let i = 0; i < whole.length && !dribbler.ended; i++) {
       await dribbler.write(whole.subarray(i, i + 1));
       await new Promise((go) => setTimeout(go, 50));
     }
-    assert.ok(dribbler.ended);
-    assert.ok(Date.now() - began < 5000);
+    assert.ok(dribbler.ended, 'closed before its last byte');
     await Promise.all(stopped.map((client) => client.isClosed()));
     await isServed(lab);
   });
@@ -118,8 +115,7 @@ describe('TLS clients that do not hurry', { concurrency: 4 }, () => {
 
 describe('broken and mean TLS clients', { concurrency: 4 }, () => {
   test('garbage is closed at once', async (t) => {
-    const lab = await Lab.start(t, web());
-    const began = Date.now();
+    const lab = await Lab.start(t, web()); // its timeouts are longer than a test waits
     const garbage = [
       Buffer.alloc(100), Buffer.alloc(70000, 0xff), crypto.randomBytes(3000).fill(0, 0, 1), Buffer.from([0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]),
       bytes(u8(RECORD.HANDSHAKE), u16(0x0301), u16(0)), // an empty handshake record
@@ -131,7 +127,6 @@ describe('broken and mean TLS clients', { concurrency: 4 }, () => {
     ];
     for (const sent of garbage) await answerTo(lab, sent);
     for (let i = 0; i < 30; i++) await answerTo(lab, bytes(u8(RECORD.HANDSHAKE), u16(0x0301), vector(2, bytes(u8(1), crypto.randomBytes(200)))).fill(0, 6, 8).fill(197, 8, 9));
-    assert.ok(Date.now() - began < 8000, 'nothing waits for a timeout');
     await isServed(lab);
   });
 
@@ -399,7 +394,7 @@ describe('the end of a TLS connection', { concurrency: 4 }, () => {
   });
 
   test('a drain ends TLS connections in their own language', async (t) => {
-    const lab = await Lab.start(t, web({ drain: { delay: '0s', deadline: '4s' } }));
+    const lab = await Lab.start(t, web({ drain: { delay: '0s', deadline: '60s', spread: '5%' } }));
     const socket = await lab.websocket('/ws');
     await socket.echoes('hello');
     const idle = await lab.connect({ wire: { hidesFin: true } });

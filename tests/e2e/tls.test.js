@@ -6,7 +6,8 @@ const { describe, test } = require('node:test');
 const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
-const { Lab, assert, eventually } = require('./lab');
+const { Lab, assert, atLeastOnce, eventually } = require('./lab');
+const { BOUND_MS } = require('./wait');
 const { fragmented } = require('./wire');
 const { RECORD, clientHello, record } = require('./tls13');
 const pki = require('./pki');
@@ -38,7 +39,7 @@ function sClient(lab, args, input = '') {
   return new Promise((resolve, reject) => {
     const child = spawn('openssl', ['s_client', '-connect', `${host}:${port}`, '-servername', 'site.example.com', '-CAfile', pki.ca.cert, ...args]);
     let text = '';
-    const bound = setTimeout(() => { child.kill(); reject(new Error(`s_client did not end:\n${text}`)); }, 15000);
+    const bound = setTimeout(() => { child.kill(); reject(new Error(`s_client did not end:\n${text}`)); }, BOUND_MS);
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { text += data; });
     child.on('close', () => { clearTimeout(bound); resolve(text); });
     child.stdin.on('error', () => {}); // it may be gone already
@@ -173,7 +174,9 @@ describe('TLS versions and suites', { concurrency: 4 }, () => {
   });
 
   test('an open tunnel goes on between the handshakes of 400 clients that come at once', async (t) => {
-    for (const pair of [pki.rsaSite, pki.site]) {
+    // All in one turn would leave room for one echo. So does a machine that is so busy that this process
+    // does not run in the meantime, but not each time.
+    for (const pair of [pki.rsaSite, pki.site]) await atLeastOnce(async () => {
       const lab = await Lab.start(t, over({ certificates: [pair.config] }, { workers: 1 }));
       const socket = await lab.websocket('/ws');
       const clients = await Promise.all(Array.from({ length: 400 }, () => lab.connect({ tls: false })));
@@ -185,10 +188,9 @@ describe('TLS versions and suites', { concurrency: 4 }, () => {
         await socket.echoes(`number ${++echoes}`);
         assert.ok(echoes < 100000);
       }
-      // All in one turn would leave room for one; a busy machine may give this process little time.
-      assert.ok(echoes >= 2, `only ${echoes} echoes until the last ServerHello`);
       assert.ok(clients.every((client) => client.buffer[0] === RECORD.HANDSHAKE));
-    }
+      return echoes >= 2 ? undefined : `only ${echoes} echoes until the last ServerHello`;
+    });
   });
 });
 
