@@ -2,8 +2,9 @@
 #
 #   all  run  install  clean  deps          the program, and what it is built from
 #   test                                    everything that CI runs, with a sum at the end
+#   test-long                               what is longer or heavier, with a sum, too
 #   test-unit  fuzz  test-e2e  test-asan  test-tsan  test-fault  test-bench  test-wolfcrypt  lint
-#   format                                  parts
+#   test-stress  test-processors  test-draw  format                                 parts
 #   bench  bench-tls  bench-micro  bench-report    figures beside HAProxy and nginx; BENCH=quick is
 #                                           short
 #
@@ -147,7 +148,7 @@ RESULTS        ?= $(lastword $(sort $(filter-out %-tls.tsv,$(wildcard bench/resu
 PYTHON         := /usr/bin/python3
 
 bench-packages: packages
-	@./deps.sh packages $(PYTHON)=python3 taskset=util-linux openssl $(if $(HAPROXY),,haproxy) \
+	@./deps.sh packages $(PYTHON)=python3 openssl $(if $(HAPROXY),,haproxy) \
 		$(if $(NGINX),,nginx=nginx-light)
 
 bench: build/limpet $(BENCH_PROGRAMS) | bench-packages
@@ -159,7 +160,7 @@ bench-tls: build/limpet $(BENCH_PROGRAMS) | bench-packages
 bench-micro: build/release/bench-micro
 	@exec $< $(if $(filter quick,$(BENCH)),--quick)
 
-report-packages: | bench-packages
+report-packages: packages
 	@./deps.sh packages python3-matplotlib
 
 bench-report: | report-packages
@@ -167,8 +168,8 @@ bench-report: | report-packages
 
 # ---- Tests ---------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-e2e test-asan test-tsan test-fault test-bench test-wolfcrypt fuzz lint \
-	format test-packages wolfcrypt-packages
+.PHONY: test test-long test-unit test-e2e test-asan test-tsan test-fault test-bench test-wolfcrypt \
+	test-stress test-processors test-draw fuzz lint format test-packages processor-packages
 
 TEST_PACKAGES := libcmocka-dev ip=iproute2 clang libclang-rt-14-dev clang-tidy clang-format cppcheck \
 	node=nodejs npm=npm openssl curl chromium certutil=libnss3-tools
@@ -177,8 +178,10 @@ UNIT_TSAN     := $(patsubst %.c,build/tsan/%,$(wildcard tests/unit/test_*_thread
 E2E           := $(wildcard tests/e2e/*.test.js)
 E2E_TSAN      := $(wildcard tests/e2e/*.tsan.js)
 E2E_FAULT     := $(wildcard tests/fault/*.test.js)
+E2E_STRESS    := $(wildcard tests/e2e/stress*.test.js)
 FUZZ_SECONDS  ?= 5
-TEST_SECONDS  ?= 300
+# A bound for what hangs: no machine is so busy that one file takes so long.
+TEST_SECONDS  ?= 3600
 # The sanitizers of Debian 12 cannot place their shadow memory with today's address randomisation.
 NO_ASLR       := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
@@ -199,6 +202,12 @@ test: test-packages
 	@MAKE='$(MAKE)' tests/run lint test-unit fuzz test-asan test-tsan test-fault test-bench \
 		test-wolfcrypt
 
+# Longer turns of what `test` does in short ones, other processors, and what needs large packages.
+test-long: export FUZZ_SECONDS := 120
+test-long: export LIMPET_E2E_SECONDS := 120
+test-long: test-packages
+	@MAKE='$(MAKE)' tests/run fuzz test-tsan test-stress test-processors test-draw
+
 test-packages: packages
 	@./deps.sh packages $(TEST_PACKAGES)
 
@@ -214,7 +223,7 @@ test-unit: $(UNIT_PROGRAMS)
 fuzz: $(FUZZ:%.c=build/fuzz/%)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) NO_ASLR='$(NO_ASLR)' tests/fuzz/run $^
 
-test-e2e test-asan test-tsan test-fault: export LIMPET_BIN = $<
+test-e2e test-asan test-tsan test-fault test-stress: export LIMPET_BIN = $<
 
 test-e2e: build/debug/limpet $(BENCH_ALL:%=build/debug/bench-%) $(NODE_MODULES)
 	$(call each,$(NODE_TEST),$(E2E))
@@ -229,16 +238,23 @@ test-tsan: build/tsan/limpet $(UNIT_TSAN) $(NODE_MODULES)
 test-fault: build/asan/limpet $(NODE_MODULES)
 	$(call each,$(NODE_TEST),$(E2E_FAULT))
 
-test-bench: build/limpet $(BENCH_PROGRAMS) | bench-packages report-packages
+# Ten times, each with a seed of its own.
+test-stress: build/asan/limpet $(NODE_MODULES)
+	$(call each,$(NODE_TEST),$(foreach _,1 2 3 4 5 6 7 8 9 10,$(E2E_STRESS)))
+
+test-bench: build/limpet $(BENCH_PROGRAMS) | bench-packages
 	@tests/bench/run
 
+test-draw: | report-packages
+	@tests/bench/draw
+
 # The tests of the cryptography, the library's own and those of ours that use it, each with the means
-# to run as on a lesser processor.
+# to run as on a lesser processor: because the library is made to believe so, and emulated.
 WOLFCRYPT_SRC := build/deps/wolfssl/test
 UNIT_TLS      := $(filter tests/unit/test_tls_session% tests/unit/test_tls_certificate%,$(UNIT))
 
-wolfcrypt-packages: packages
-	@./deps.sh packages qemu-x86_64=qemu-user objdump=binutils
+processor-packages: packages
+	@./deps.sh packages qemu-x86_64=qemu-user
 
 build/wolfcrypt/cpu.o: tests/wolfcrypt/cpu.c $(WOLFSSL) Makefile
 	@mkdir -p $(@D)
@@ -258,8 +274,13 @@ build/wolfcrypt/test_tls%: build/debug/tests/unit/test_tls%.o build/wolfcrypt/cp
 		$(UNIT_HELP:%.c=build/debug/%.o) build/debug/liblimpet.a
 	@$(CC) $(ALL_CFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-test-wolfcrypt: build/wolfcrypt/wolfcrypt $(UNIT_TLS:tests/unit/%.c=build/wolfcrypt/%) | wolfcrypt-packages
-	@CC='$(CC)' tests/wolfcrypt/run $(abspath $(WOLFSSL)) $^
+CRYPTO_TESTS := build/wolfcrypt/wolfcrypt $(UNIT_TLS:tests/unit/%.c=build/wolfcrypt/%)
+
+test-wolfcrypt: $(CRYPTO_TESTS)
+	@tests/wolfcrypt/run $(abspath $(WOLFSSL)) $^
+
+test-processors: $(CRYPTO_TESTS) | processor-packages
+	@CC='$(CC)' tests/wolfcrypt/emulated $^
 
 # Globals are looked up in the release's objects, examples of the documents checked by its program.
 lint: build/limpet | test-packages

@@ -37,7 +37,7 @@ packages() {
     done
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null 2>&1 || die "no apt-get here: please install what Debian calls$missing"
-    [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install$missing"
+    [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install --no-install-recommends$missing"
     say "installing$missing"
     export DEBIAN_FRONTEND=noninteractive
     # A server that is installed to be measured or tested with must not start on this machine.

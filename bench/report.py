@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 try:
     import matplotlib
 except ImportError:
-    sys.exit("report: matplotlib is missing (apt-get install python3-matplotlib; then run this "
+    sys.exit("report: matplotlib is missing (make report-packages; then run this "
              "with /usr/bin/python3)")
 
 matplotlib.use("svg")

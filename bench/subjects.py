@@ -469,8 +469,8 @@ def find_subjects(lab):
     nginx = find_program("NGINX", "nginx")
     missing = [word for word, path in (
         ("build/limpet (make)", limpet), ("build/release/bench-floor (make bench)", floor),
-        ("haproxy (apt-get install haproxy, or HAPROXY=...)", haproxy),
-        ("nginx (apt-get install nginx-light, or NGINX=...)", nginx)) if not path]
+        ("haproxy (make bench-packages, or HAPROXY=...)", haproxy),
+        ("nginx (make bench-packages, or NGINX=...)", nginx)) if not path]
     if missing:
         raise BenchError("missing: " + "; ".join(missing))
     subjects = [Floor(lab, floor, name) for name in FLOORS]
