@@ -72,7 +72,7 @@ describe('hostile requests', { concurrency: LANES }, () => {
   for (let lane = 0; lane < LANES; lane++) {
     const rows = requests.slice(lane * size, (lane + 1) * size);
     test(`rows ${lane * size + 1} to ${lane * size + rows.length} reach no server ambiguously and harm no stranger`, async (t) => {
-      const lab = await Lab.start(t, { timeouts: { head: '3s', body: '3s', linger: '500ms' } });
+      const lab = await Lab.start(t, { timeouts: { head: '3s', body: '3s', linger: '10s' } });
       const kept = await lab.connect();
       for (const [index, row] of rows.entries()) {
         await t.test(row[0], () => playRequest(lab, kept, row, lane * size + index));
@@ -129,7 +129,7 @@ describe('hostile responses', { concurrency: LANES }, () => {
   for (let lane = 0; lane < LANES; lane++) {
     const rows = responses.slice(lane * size, (lane + 1) * size);
     test(`rows ${lane * size + 1} to ${lane * size + rows.length} reach no client as if they were whole`, async (t) => {
-      const lab = await Lab.start(t, { workers: 1, servers: { s1: hostileHandler(responses) }, timeouts: { response: '3s', linger: '500ms' } });
+      const lab = await Lab.start(t, { workers: 1, servers: { s1: hostileHandler(responses) }, timeouts: { response: '3s', linger: '10s' } });
       const kept = await lab.connect();
       for (const [index, row] of rows.entries()) {
         await t.test(row[0], () => playResponse(lab, kept, row, lane * size + index));

@@ -30,7 +30,7 @@ describe('timeouts', { concurrency: 6 }, () => {
   });
 
   test('an idle kept connection ends with a FIN and nothing else', async (t) => {
-    const lab = await Lab.start(t, { timeouts: { keep_alive: '300ms' } });
+    const lab = await Lab.start(t, { timeouts: { keep_alive: '2s' } }); // the request, too, must come in it
     const client = await lab.connect();
     await client.request('/');
     assert.equal((await client.readAll()).length, 0);
@@ -69,7 +69,7 @@ describe('timeouts', { concurrency: 6 }, () => {
   });
 
   test('a response that stops in the middle of its length is cut', async (t) => {
-    const lab = await Lab.start(t, { timeouts: { response: '400ms' }, servers: { s1: { handle: async (request, answer) => { await answer.head(200, { 'Content-Length': 100 }); await answer.write('half'); await answer.isGone; } } } });
+    const lab = await Lab.start(t, { timeouts: { response: '2s' }, servers: { s1: { handle: async (request, answer) => { await answer.head(200, { 'Content-Length': 100 }); await answer.write('half'); await answer.isGone; } } } });
     const client = await lab.connect();
     await client.send('/half');
     await client.readUntil('half');
@@ -120,7 +120,7 @@ describe('timeouts', { concurrency: 6 }, () => {
   });
 
   test('a peer that takes nothing ends as slow-peer', async (t) => {
-    const lab = await Lab.start(t, { timeouts: { stalled: '600ms' }, servers: { s1: { handle: async (request, answer) => {
+    const lab = await Lab.start(t, { timeouts: { stalled: '2s' }, servers: { s1: { handle: async (request, answer) => {
       await answer.head(200, { 'Content-Length': 64 * MiB });
       for (let i = 0; i < 64 && !answer.socket.destroyed; i++) await Promise.race([answer.write(Buffer.alloc(MiB)), answer.isGone]);
     } } } });
@@ -319,7 +319,7 @@ describe('limits', { concurrency: 2 }, () => {
   });
 
   test('a flood of connections far above the limit leaves limpet in order', async (t) => {
-    const lab = await Lab.start(t, { limits: { connections: 50 }, timeouts: { linger: '300ms' } });
+    const lab = await Lab.start(t, { limits: { connections: 50 } });
     const before = lab.limpet.descriptors();
     const results = await Promise.all(Array.from({ length: 400 }, () => lab.request('/').then((response) => response.status, () => 'closed')));
     assert.ok(results.filter((status) => status === 200).length >= 50);
