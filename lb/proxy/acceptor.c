@@ -35,21 +35,66 @@ void acceptor_put_requester(struct worker *worker, struct acceptor *acceptor)
     forget_snapshot(worker, acceptor);
 }
 
-/* The queue is empty and nothing is in flight: the socket goes. */
-static void close_acceptor(struct worker *worker, struct acceptor *acceptor)
+/* Whoever was in the queue has left again, or its network says so; the next one may be fine
+ * (accept(2)). */
+static bool is_of_one_client(int error)
 {
-    int fd;
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
 
-    fcntl(acceptor->source.fd, F_SETFL, O_NONBLOCK);
-    do {
-        fd = accept4(acceptor->source.fd, NULL, NULL, SOCK_CLOEXEC);
+/* Descriptors or memory: something that closes gives some back, but a deadline does not wait. */
+static bool is_short(const struct worker *worker, int error)
+{
+    return (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) &&
+           worker->drain_phase != DRAIN_CUTTING;
+}
+
+/* Serves who is in the queue. False: some wait until something closes. */
+static bool empty_queue(struct worker *worker, struct acceptor *acceptor)
+{
+    /* More than a queue holds: an error that does not go away must not keep us here. */
+    for (uint32_t errors_count = 0; errors_count <= UINT16_MAX;) {
+        int fd = accept4(acceptor->source.fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             session_begin(worker, acceptor, fd);
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            loop_timer_set(&worker->loop, &acceptor->timer, worker->loop.now_ms + LP_WHEEL_TICK_MS);
-            return; /* who is in the queue waits until something closes */
-        }
-    } while (fd >= 0 || (errno != EAGAIN && errno != EINVAL));
+        else if (is_of_one_client(errno))
+            errors_count++;
+        else if (is_short(worker, errno))
+            return false;
+        else if (errno == EAGAIN || errno == EINVAL) /* empty; and of a Unix socket */
+            return true;
+        else
+            break;
+    }
+    lp_log(LP_LOG_ERROR, "clients that wait on %s are lost: %s", acceptor->endpoint->text,
+           strerror(errno));
+    return true;
+}
+
+/* Nothing is in flight: when the queue is empty, too, the socket goes. */
+static void close_acceptor(struct worker *worker, struct acceptor *acceptor)
+{
+    fcntl(acceptor->source.fd, F_SETFL, O_NONBLOCK);
+    if (!empty_queue(worker, acceptor)) {
+        loop_timer_set(&worker->loop, &acceptor->timer, worker->loop.now_ms + LP_WHEEL_TICK_MS);
+        return;
+    }
     close(acceptor->source.fd);
     acceptor->endpoint->fds[worker->index] = -1;
     atomic_fetch_sub_explicit(&acceptor->endpoint->workers_accepting, 1, memory_order_release);
@@ -93,8 +138,8 @@ static void on_event(struct loop *loop, struct loop_source *source, const struct
     if (acceptor->state == ACCEPTOR_EMPTYING)
         close_acceptor(worker, acceptor);
     else if (event->result >= 0 || event->result == -ECONNABORTED)
-        accept_more(worker, acceptor); /* a multishot may end at any time */
-    else
+        accept_more(worker, acceptor);         /* a multishot may end at any time */
+    else if (acceptor->state == ACCEPTOR_OPEN) /* else the timer has its time already */
         loop_timer_set(loop, &acceptor->timer, loop->now_ms + LP_WHEEL_TICK_MS);
 }
 
