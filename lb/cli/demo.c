@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lb/lb.h"
+#include "lb/ops/signals.h"
 
 #define PORT_DEFAULT 8080u
 #define BACKLOG      128
@@ -25,7 +27,8 @@ struct demo_child {
     const char *name;
     int listen_fd;
     uint16_t port;
-    pid_t pid; /* 0: none */
+    pid_t pid;  /* 0: none */
+    int pid_fd; /* its number may be another process's when it has ended */
 };
 
 static void print_help(FILE *to, const char *program)
@@ -136,6 +139,7 @@ static void be_server(const struct demo_child *children, size_t count, size_t se
     /* A group of its own: the terminal's Ctrl-C is for limpet, which says goodbye to everybody and
      * needs its servers until then. */
     setpgid(0, 0);
+    signals_release();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) /* It died before we asked to die with it. */
         _exit(1);
@@ -165,6 +169,12 @@ static bool start_children(struct demo_child *children, size_t count, const char
         }
         if (pid == 0)
             be_server(children, count, i, self);
+        children[i].pid_fd = pidfd_open(pid, 0);
+        if (children[i].pid_fd < 0) {
+            fprintf(stderr, "%s demo: cannot watch a server: %s\n", program, strerror(errno));
+            kill(pid, SIGKILL);
+            return false;
+        }
         children[i].pid = pid;
     }
     return true;
@@ -183,10 +193,15 @@ static void end_children(struct demo_child *children, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (children[i].pid > 0)
-            kill(children[i].pid, SIGKILL);
-    for (size_t i = 0; i < count; i++)
-        while (children[i].pid > 0 && waitpid(children[i].pid, NULL, 0) < 0 && errno == EINTR)
+            pidfd_send_signal(children[i].pid_fd, SIGKILL, NULL, 0);
+    for (size_t i = 0; i < count; i++) {
+        if (children[i].pid == 0)
+            continue;
+        /* ECHILD when the kernel has reaped it for us. */
+        while (waitpid(children[i].pid, NULL, 0) < 0 && errno == EINTR)
             ;
+        close(children[i].pid_fd);
+    }
 }
 
 static void write_configuration(char *out, size_t out_max, uint16_t port,

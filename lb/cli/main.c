@@ -7,6 +7,7 @@
 #include "lb/cli/usage.h"
 #include "lb/cli/where.h"
 #include "lb/lb.h"
+#include "lb/ops/signals.h"
 #include "tls/tls.h"
 
 #define LIMPET_VERSION "0.1.0"
@@ -98,12 +99,21 @@ static int run(int count, char **arguments)
     return status != 0 ? status : lp_lb_run(path);
 }
 
+static bool serves(const char *command)
+{
+    return strcmp(command, "run") == 0 || strcmp(command, "-c") == 0 ||
+           strcmp(command, "demo") == 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "run";
     int count = argc > 2 ? argc - 2 : 0;
     char **arguments = argc > 2 ? argv + 2 : NULL;
 
+    signals_hold();
+    if (!serves(command))
+        signals_release(); /* Ctrl-C ends it at once */
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || (i == 1 && strcmp(argv[i], "help") == 0)) {
             usage_print();

@@ -18,6 +18,7 @@
 #include "lb/health/probe.h"
 #include "lb/lb.h"
 #include "lb/ops/cgroup.h"
+#include "lb/ops/signals.h"
 
 #define WORKER_ENTRIES  4096u
 #define CONTROL_ENTRIES 512u
@@ -39,7 +40,6 @@ static void on_stop_signal(struct process *process)
 {
     uint8_t phase = atomic_load(&process->shared.drain_phase);
 
-    process->was_asked_to_stop = true;
     if (!process->is_ready) {
         process->loop.is_stopping = true;
     } else if (phase == DRAIN_NONE) {
@@ -69,7 +69,10 @@ static void on_signal(struct loop *loop, struct loop_source *source,
                 lp_log(LP_LOG_ERROR, "%s", err.text);
             break;
         default:
-            on_stop_signal(process);
+            if (signals_is_stop(info.ssi_signo))
+                on_stop_signal(process);
+            else
+                signals_say_unused(info.ssi_signo, info.ssi_code);
         }
     }
     source->ops_inflight++;
@@ -140,21 +143,6 @@ static bool add_reader(struct process *process, struct loop_source *source, int 
     return true;
 }
 
-static int open_signals(void)
-{
-    sigset_t signals;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    sigaddset(&signals, SIGUSR1);
-    /* Before any thread exists, so that all of them have it blocked. */
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &signals, SFD_CLOEXEC);
-}
-
 static bool start_control(struct process *process, struct lp_err *err)
 {
     struct loop *loop = &process->loop;
@@ -168,7 +156,7 @@ static bool start_control(struct process *process, struct lp_err *err)
     lp_timer_init(&process->housekeeping.timer);
     process->shared.control_fd = eventfd(0, EFD_CLOEXEC);
     process->shared.log_fd = process->access_log.feed.wake_fd;
-    if (!add_reader(process, &process->signals, open_signals(), process->signal_info,
+    if (!add_reader(process, &process->signals, signals_open(), process->signal_info,
                     sizeof(process->signal_info)) ||
         !add_reader(process, &process->wake, process->shared.control_fd, &process->wake_count,
                     sizeof(process->wake_count)) ||
@@ -358,7 +346,6 @@ static bool prepare(struct process *process, struct lp_config *config,
     registry_init(&process->registry, process->workers_count);
     process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
     access_log_init(&process->access_log, process->workers_count);
-    /* Threads begin behind start_control(), which blocks the signals that it hears. */
     if (!limits_apply(process, config, err) || !start_control(process, err) ||
         !process_open_endpoints(process, config, &must_wait, err) ||
         !crypto_create(&process->crypto, err) || !start_workers(process, err))
@@ -391,6 +378,7 @@ static int run(const char *path, const char *text)
     struct lp_err err = {0};
 
     hold_standard_descriptors();
+    signals_begin();
     process->path = path;
     process->text = text;
     lp_list_init(&process->endpoints);

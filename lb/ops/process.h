@@ -43,7 +43,6 @@ struct process {
     bool is_ready; /* workers accept */
     uint64_t ready_at_latest_ms;
     uint64_t drain_began_ms;
-    bool was_asked_to_stop;
     struct leftovers leftovers; /* of all workers, when they have ended */
     struct loop_timer housekeeping, drain_timer;
     struct loop_source signals, wake;

@@ -93,7 +93,7 @@ void reload_begin(struct process *process)
         lp_log(LP_LOG_ERROR, "reload refused: limpet is draining");
         return;
     }
-    if (reload->is_running) {
+    if (!process->is_ready || reload->is_running) {
         reload->is_wanted_again = true;
         return;
     }
@@ -167,6 +167,10 @@ void reload_continue(struct process *process)
         lp_log(LP_LOG_INFO, "%s, %u snapshot%s live", process->reload_line, live_count,
                live_count == 1 ? "" : "s");
         process->reload_line[0] = '\0';
+    }
+    if (!process->reload.is_running && process->reload.is_wanted_again && process->is_ready) {
+        process->reload.is_wanted_again = false; /* since the start */
+        reload_begin(process);
     }
     /* One at a time: a worker must not skip a snapshot that counts it. */
     if (process->reload.is_ready && process_is_adopted(process) &&
