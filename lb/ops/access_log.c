@@ -121,8 +121,10 @@ static bool open_file(int *fd, struct lp_slice to, struct lp_err *err)
     memcpy(path, to.data, to.size);
     path[to.size] = '\0';
     *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
-    return *fd >= 0 || lp_err_set(err, LP_ERR_SYSTEM, "the access log %s cannot be opened: %s",
-                                  path, strerror(errno));
+    return *fd >= 0 ||
+           lp_err_set(err, LP_ERR_SYSTEM, "the access log %s cannot be opened: %s", path,
+                      errno == ENXIO ? "it is a pipe or socket that nobody reads"
+                                     : strerror(errno));
 }
 
 bool access_log_prepare(const struct access_log *log, struct access_target *out, struct lp_slice to,

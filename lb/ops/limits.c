@@ -29,7 +29,8 @@ static uint64_t count_binds(const struct lp_config *config)
     return count;
 }
 
-bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err)
+static bool find_room(const struct process *process, const struct lp_config *config,
+                      uint32_t *sessions_max, struct lp_err *err)
 {
     uint64_t descriptors = raise_descriptors();
     uint64_t fixed = DESCRIPTORS_SPARE + LIMITS_RESERVE + 4ull * process->workers_count +
@@ -50,9 +51,25 @@ bool limits_apply(struct process *process, const struct lp_config *config, struc
                                                                         ? config->limits.connections
                                                                         : 1ull)),
             (unsigned long long)descriptors, (unsigned long long)fits);
-    process->shared.sessions_max = config->limits.connections > 0
-                                       ? config->limits.connections
-                                       : (uint32_t)(fits < UINT32_MAX / 2 ? fits : UINT32_MAX / 2);
+    *sessions_max = config->limits.connections > 0
+                        ? config->limits.connections
+                        : (uint32_t)(fits < UINT32_MAX / 2 ? fits : UINT32_MAX / 2);
+    return true;
+}
+
+bool limits_check(const struct process *process, const struct lp_config *config, struct lp_err *err)
+{
+    uint32_t sessions_max = 0;
+    return find_room(process, config, &sessions_max, err);
+}
+
+bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err)
+{
+    uint32_t sessions_max = 0;
+
+    if (!find_room(process, config, &sessions_max, err))
+        return false;
+    process->shared.sessions_max = sessions_max;
     atomic_store(&process->shared.memory_max, limits_memory(config));
     return true;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lb/health/check.h"
@@ -22,6 +23,11 @@
 
 #define WORKER_ENTRIES  4096u
 #define CONTROL_ENTRIES 512u
+
+/* A process that was killed a moment ago may still hold an address: the kernel takes its io_uring
+ * down in the background. */
+#define ADDRESS_PATIENCE_MS 1000u
+#define ADDRESS_RETRY_MS    50
 
 static const struct uring_settings worker_settings = {.entries = WORKER_ENTRIES,
                                                       .buffers_tiny = 64,
@@ -333,11 +339,34 @@ static bool build_first(struct snapshot **out, struct lp_config *config,
     return ok;
 }
 
+/* Threads may have started, but nobody was served yet. */
+static void leave_early(struct process *process, int status)
+{
+    LP_LIST_EACH (link, &process->endpoints)
+        endpoint_destroy(lp_container_of(link, struct endpoint, link));
+    exit_at_once(status);
+}
+
+static bool open_endpoints(struct process *process, const struct lp_config *config,
+                           struct lp_err *err)
+{
+    const struct timespec pause = {.tv_nsec = ADDRESS_RETRY_MS * 1000000l};
+    uint64_t until_ms = lp_clock_ms() + ADDRESS_PATIENCE_MS;
+
+    for (;;) {
+        enum endpoints_result result = process_bind_endpoints(process, config, err);
+        if (result == ENDPOINTS_OPEN)
+            return process_listen_endpoints(process, err);
+        if (result == ENDPOINTS_REFUSED || lp_clock_ms() >= until_ms)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static bool prepare(struct process *process, struct lp_config *config,
                     struct lp_config_report *report, struct lp_err *err)
 {
     struct snapshot *snapshot = NULL;
-    bool must_wait;
 
     if (!build_first(&snapshot, config, report, err))
         return false;
@@ -347,8 +376,8 @@ static bool prepare(struct process *process, struct lp_config *config,
     process->workers = lp_alloc_lines(process->workers_count * sizeof(*process->workers));
     access_log_init(&process->access_log, process->workers_count);
     if (!limits_apply(process, config, err) || !start_control(process, err) ||
-        !process_open_endpoints(process, config, &must_wait, err) ||
-        !crypto_create(&process->crypto, err) || !start_workers(process, err))
+        !open_endpoints(process, config, err) || !crypto_create(&process->crypto, err) ||
+        !start_workers(process, err))
         return false;
     if (!access_log_open(&process->access_log, config->log.access_to, err))
         return false;
@@ -400,13 +429,13 @@ static int run(const char *path, const char *text)
     lp_config_report_deinit(&report);
     if (!ok) {
         lp_log(LP_LOG_ERROR, "%s", err.text);
-        exit_at_once(1); /* threads may have started; nothing was served yet */
+        leave_early(process, 1);
     }
     process_accept_when_settled(process); /* nothing to wait for without checks */
     loop_timer_set(&process->loop, &process->housekeeping, process->loop.now_ms + LP_WHEEL_TICK_MS);
     loop_run(&process->loop);
     if (!process->is_ready)
-        exit_at_once(0); /* asked to stop before it began */
+        leave_early(process, 0); /* asked to stop before it began */
     int status = finish(process);
 #ifdef LP_DEBUG
     report_leftovers(&process->leftovers, descriptors_before);

@@ -17,7 +17,8 @@ struct reload {
     char moved[512];           /* which share of which pool's keys moves */
     struct lp_config_report report;
     struct lp_err err;
-    struct loop_source done; /* an eventfd */
+    uint64_t address_until_ms; /* how long it waits for one that passes; 0: it does not */
+    struct loop_source done;   /* an eventfd */
     uint64_t done_count;
 };
 
@@ -56,10 +57,21 @@ static inline struct process *process_of(struct loop *loop)
 }
 
 /* snapshots.c: publishing. */
-/* Opens the addresses that are new. False: nothing was changed; with *must_wait an address is
- * still being let go of, so try again soon. */
-bool process_open_endpoints(struct process *process, const struct lp_config *config,
-                            bool *must_wait, struct lp_err *err);
+enum endpoints_result {
+    ENDPOINTS_OPEN,
+    ENDPOINTS_LEAVING,  /* an address is still being let go of: try again soon */
+    ENDPOINTS_PASSING,  /* a connection has a port for as long as it lasts: likewise, with err */
+    ENDPOINTS_STRANGER, /* somebody else listens there; with err, as the next */
+    ENDPOINTS_REFUSED,
+};
+/* Binds the addresses that are new; nobody can connect to them yet. Otherwise nothing was changed.
+ */
+enum endpoints_result process_bind_endpoints(struct process *process,
+                                             const struct lp_config *config, struct lp_err *err);
+/* From now on clients find them. False: a stranger was faster; then none is left. */
+bool process_listen_endpoints(struct process *process, struct lp_err *err);
+/* Closes those that no snapshot came to use. */
+void process_close_fresh_endpoints(struct process *process);
 /* Takes the snapshot and makes it the newest; workers see it with process_tell_workers(). Gives how
  * many connections will close because their server is not listed any more. */
 uint32_t process_publish(struct process *process, struct snapshot *snapshot);
@@ -85,6 +97,9 @@ void drain_hurry(struct process *process);
 /* A loop has places for twice as many: removed addresses keep theirs for some 200 ms. */
 #define LIMITS_BINDS_MAX (LOOP_SOURCES_MAX / 2 - 8)
 #define LIMITS_RESERVE   64u /* clients over the limit that hear 503 */
+/* limits_apply() changes nothing when they do not fit; limits_check() only asks. */
+bool limits_check(const struct process *process, const struct lp_config *config,
+                  struct lp_err *err);
 bool limits_apply(struct process *process, const struct lp_config *config, struct lp_err *err);
 uint64_t limits_memory(const struct lp_config *config);
 

@@ -1,5 +1,6 @@
 /* SIGHUP: the file is read and compiled on a helper thread beside the running snapshot; then one
- * swap and one line. On any error the old one stays. Start at reload_begin(). */
+ * swap and one line. On any error the old one stays, and nobody has noticed. Start at
+ * reload_begin(). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 
 /* Ten thousand servers take their time to read; workers on the same CPU come first. */
 #define READER_NICE 10
+/* Longer than a short connection has its port, shorter than an operator waits for an answer. */
+#define PASSING_MS 2000u
 
 /* --- on the helper thread: may take its time, touches nothing that runs --- */
 
@@ -73,6 +76,7 @@ static void forget(struct process *process)
     reload->snapshot = NULL;
     lp_config_report_deinit(&reload->report);
     reload->is_running = reload->is_ready = false;
+    reload->address_until_ms = 0;
     if (reload->is_wanted_again) {
         reload->is_wanted_again = false;
         reload_begin(process);
@@ -95,6 +99,8 @@ void reload_begin(struct process *process)
     }
     if (!process->is_ready || reload->is_running) {
         reload->is_wanted_again = true;
+        if (reload->address_until_ms > 0)
+            forget(process); /* it waits for an address: the file may name another one by now */
         return;
     }
     reload->is_running = true;
@@ -116,47 +122,82 @@ static void describe(struct process *process, const struct lp_config_diff *diff,
              process->reload.moved);
 }
 
-/* False: an address is still being let go of, so the swap has to wait a moment. */
-static bool try_swap(struct process *process)
+/* An outgoing connection may give its port back soon. False: that has taken long enough. */
+static bool may_wait_for_address(struct process *process)
 {
     struct reload *reload = &process->reload;
+
+    if (reload->address_until_ms == 0)
+        reload->address_until_ms = process->loop.now_ms + PASSING_MS;
+    return process->loop.now_ms < reload->address_until_ms;
+}
+
+/* Whatever can fail, without a trace when it does. Sockets listen last: they are seen at once. */
+static enum endpoints_result make_ready(struct process *process, const struct lp_config *config,
+                                        struct access_target *log, struct lp_err *err)
+{
+    if (!limits_check(process, config, err))
+        return ENDPOINTS_REFUSED;
+    enum endpoints_result result = process_bind_endpoints(process, config, err);
+    if (result != ENDPOINTS_OPEN)
+        return result;
+    if (!access_log_prepare(&process->access_log, log, config->log.access_to, err)) {
+        process_close_fresh_endpoints(process);
+        return ENDPOINTS_REFUSED;
+    }
+    if (process_listen_endpoints(process, err))
+        return ENDPOINTS_OPEN;
+    access_log_discard(*log);
+    return ENDPOINTS_REFUSED;
+}
+
+static void swap(struct process *process, struct access_target log,
+                 const struct lp_config_diff *diff)
+{
+    struct snapshot *snapshot = process->reload.snapshot;
+    struct lp_err impossible = {0};
+
+    if (!limits_apply(process, snapshot->config, &impossible))
+        LP_ASSERT(!"limits that fitted a moment ago fit");
+    access_log_switch(&process->access_log, log);
+    lp_log_set_level(snapshot->config->log.level);
+    process->reload.snapshot = NULL;
+    uint32_t closing_count = process_publish(process, snapshot);
+    process_tell_workers(process);
+    describe(process, diff, closing_count);
+}
+
+static void try_swap(struct process *process)
+{
+    const struct lp_config *config = process->reload.snapshot->config;
+    struct access_target log;
     struct lp_config_diff diff;
     struct lp_err err = {0};
-    bool must_wait;
 
-    lp_config_diff(process->snapshot->config, reload->snapshot->config, &diff);
+    lp_config_diff(process->snapshot->config, config, &diff);
     if (diff.restart_key != NULL) {
         char why[128];
         snprintf(why, sizeof(why), "%s cannot change without a restart", diff.restart_key);
-        lp_config_diff_deinit(&diff);
         refuse(process, why);
-        return true;
-    }
-    const struct lp_config *config = reload->snapshot->config;
-    if (!process_open_endpoints(process, config, &must_wait, &err)) {
         lp_config_diff_deinit(&diff);
-        if (must_wait)
-            return false;
-        refuse(process, err.text);
-        return true;
+        return;
     }
-    if (!limits_apply(process, config, &err) ||
-        !access_log_open(&process->access_log, config->log.access_to, &err)) {
-        struct lp_err ignored = {0};
-        (void)limits_apply(process, process->snapshot->config, &ignored); /* they held before */
-        lp_config_diff_deinit(&diff);
+    switch (make_ready(process, config, &log, &err)) {
+    case ENDPOINTS_OPEN:
+        swap(process, log, &diff);
+        forget(process);
+        break;
+    case ENDPOINTS_LEAVING:
+        break; /* it is free in a moment */
+    case ENDPOINTS_PASSING:
+        if (!may_wait_for_address(process))
+            refuse(process, err.text);
+        break;
+    case ENDPOINTS_STRANGER:
+    case ENDPOINTS_REFUSED:
         refuse(process, err.text);
-        return true;
     }
-    lp_log_set_level(config->log.level);
-    struct snapshot *snapshot = reload->snapshot;
-    reload->snapshot = NULL;
-    uint32_t closing_count = process_publish(process, snapshot);
-    process_tell_workers(process);
-    describe(process, &diff, closing_count);
     lp_config_diff_deinit(&diff);
-    forget(process);
-    return true;
 }
 
 void reload_continue(struct process *process)
@@ -175,7 +216,7 @@ void reload_continue(struct process *process)
     /* One at a time: a worker must not skip a snapshot that counts it. */
     if (process->reload.is_ready && process_is_adopted(process) &&
         process->reload_line[0] == '\0' && atomic_load(&process->shared.drain_phase) == DRAIN_NONE)
-        (void)try_swap(process);
+        try_swap(process);
 }
 
 static void on_done(struct loop *loop, struct loop_source *source, const struct uring_event *event)

@@ -5,8 +5,6 @@
 #include "lb/health/check.h"
 #include "lb/ops/process.h"
 
-#define START_PATIENCE_MS 1000u
-
 static struct endpoint *find_endpoint(const struct process *process, const struct lp_cfg_bind *bind)
 {
     LP_LIST_EACH (link, &process->endpoints) {
@@ -30,13 +28,6 @@ static bool is_listed(const struct snapshot *snapshot, const struct endpoint *en
     return false;
 }
 
-/* Those that no snapshot came to use. */
-static void close_fresh(struct process *process, const struct lp_list *mark)
-{
-    while (process->endpoints.prev != mark)
-        endpoint_destroy(lp_container_of(process->endpoints.prev, struct endpoint, link));
-}
-
 /* Is an address wanted again that workers are letting go of at this moment? */
 static bool is_leaving_any(const struct process *process, const struct lp_config *config)
 {
@@ -50,28 +41,58 @@ static bool is_leaving_any(const struct process *process, const struct lp_config
     return false;
 }
 
-bool process_open_endpoints(struct process *process, const struct lp_config *config,
-                            bool *must_wait, struct lp_err *err)
+void process_close_fresh_endpoints(struct process *process)
 {
-    const struct lp_list *mark = process->endpoints.prev;
+    LP_LIST_EACH (link, &process->endpoints) {
+        struct endpoint *endpoint = lp_container_of(link, struct endpoint, link);
+        if (endpoint->is_fresh)
+            endpoint_destroy(endpoint);
+    }
+}
 
-    *must_wait = is_leaving_any(process, config);
-    if (*must_wait)
-        return false;
-    for (uint32_t i = 0; i < config->listeners_count; i++) {
-        const struct lp_cfg_listener *listener = &config->listeners[i];
-        for (uint32_t b = 0; b < listener->binds_count; b++) {
-            const struct lp_cfg_bind *bind = &listener->binds[b];
-            struct endpoint *endpoint = find_endpoint(process, bind);
-            if (endpoint != NULL)
-                continue;
-            /* Only at start: a running control thread must not sleep. */
-            uint32_t patience_ms = process->snapshot == NULL ? START_PATIENCE_MS : 0;
-            if (!endpoint_open(&endpoint, bind, process->workers_count, patience_ms, err)) {
-                close_fresh(process, mark);
-                return false;
-            }
-            lp_list_push_back(&process->endpoints, &endpoint->link);
+static enum endpoints_result bind_one(struct process *process, const struct lp_cfg_bind *bind,
+                                      struct lp_err *err)
+{
+    struct endpoint *endpoint = find_endpoint(process, bind);
+
+    if (endpoint != NULL)
+        return ENDPOINTS_OPEN;
+    switch (endpoint_bind(&endpoint, bind, process->workers_count, &process->endpoints, err)) {
+    case ENDPOINT_BOUND:
+        lp_list_push_back(&process->endpoints, &endpoint->link);
+        return ENDPOINTS_OPEN;
+    case ENDPOINT_PASSING:
+        return ENDPOINTS_PASSING;
+    case ENDPOINT_STRANGER:
+        return ENDPOINTS_STRANGER;
+    case ENDPOINT_REFUSED:
+        break;
+    }
+    return ENDPOINTS_REFUSED;
+}
+
+enum endpoints_result process_bind_endpoints(struct process *process,
+                                             const struct lp_config *config, struct lp_err *err)
+{
+    enum endpoints_result result = ENDPOINTS_OPEN;
+
+    if (is_leaving_any(process, config))
+        return ENDPOINTS_LEAVING;
+    for (uint32_t i = 0; i < config->listeners_count; i++)
+        for (uint32_t b = 0; b < config->listeners[i].binds_count && result == ENDPOINTS_OPEN; b++)
+            result = bind_one(process, &config->listeners[i].binds[b], err);
+    if (result != ENDPOINTS_OPEN)
+        process_close_fresh_endpoints(process);
+    return result;
+}
+
+bool process_listen_endpoints(struct process *process, struct lp_err *err)
+{
+    LP_LIST_EACH (link, &process->endpoints) {
+        struct endpoint *endpoint = lp_container_of(link, struct endpoint, link);
+        if (endpoint->is_fresh && !endpoint_listen(endpoint, err)) {
+            process_close_fresh_endpoints(process);
+            return false;
         }
     }
     return true;
@@ -123,10 +144,33 @@ static uint32_t collect_drained(struct process *process, struct snapshot *snapsh
     return closing_count;
 }
 
+/* Before workers let go of it: would its clients find another endpoint instead? */
+static bool is_covered(const struct process *process, const struct endpoint *endpoint)
+{
+    LP_LIST_EACH (link, &process->endpoints) {
+        const struct endpoint *other = lp_container_of(link, struct endpoint, link);
+        if (other != endpoint && is_listed(process->snapshot, other) &&
+            endpoint_is_within(endpoint, other))
+            return true;
+    }
+    return false;
+}
+
+static void mark_covered(struct process *process)
+{
+    LP_LIST_EACH (link, &process->endpoints) {
+        struct endpoint *endpoint = lp_container_of(link, struct endpoint, link);
+        if (!is_listed(process->snapshot, endpoint) && !endpoint_is_closed(endpoint))
+            atomic_store(&endpoint->is_covered, is_covered(process, endpoint));
+    }
+}
+
 uint32_t process_publish(struct process *process, struct snapshot *snapshot)
 {
     snapshot->generation = ++process->generation;
     snapshot_bind(snapshot, &process->registry, &process->endpoints);
+    LP_LIST_EACH (link, &process->endpoints)
+        lp_container_of(link, struct endpoint, link)->is_fresh = false;
     for (uint32_t i = 0; i < snapshot->config->pools_count; i++)
         pool_update(snapshot->pools[i].pool, snapshot->pools[i].config);
     mark_listed(process, snapshot);
@@ -134,6 +178,7 @@ uint32_t process_publish(struct process *process, struct snapshot *snapshot)
     atomic_store(&snapshot->workers_count, process->workers_count);
     lp_list_push_back(&process->snapshots, &snapshot->link);
     process->snapshot = snapshot;
+    mark_covered(process);
     checks_update(process, snapshot);
     return closing_count;
 }
