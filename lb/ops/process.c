@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lb/health/check.h"
@@ -131,8 +131,8 @@ static void keep_house(struct loop *loop, struct loop_timer *timer)
     reload_continue(process);
     process_sweep(process);
     access_log_report(&process->access_log, loop->now_ms);
-    bool is_busy =
-        !process->is_ready || process->reload.is_running || process->reload_line[0] != '\0';
+    bool is_busy = !process->is_ready || process->reload.is_ready ||
+                   process->reload.is_wanted_again || process->reload_line[0] != '\0';
     if (is_busy)
         next_ms = LP_WHEEL_TICK_MS;
     loop_timer_set(loop, timer, loop->now_ms + next_ms);
@@ -328,16 +328,7 @@ static int finish(struct process *process)
     return cut_count == 0 ? 0 : 1;
 }
 
-/* What was found out about the files that the configuration names is said in any case. */
-static bool build_first(struct snapshot **out, struct lp_config *config,
-                        struct lp_config_report *report, struct lp_err *err)
-{
-    bool ok = snapshot_build(out, config, report, err);
-
-    if (report->text_size > 0)
-        lp_log_text(report->text);
-    return ok;
-}
+/* --- the start --- */
 
 /* Threads may have started, but nobody was served yet. */
 static void leave_early(struct process *process, int status)
@@ -347,10 +338,43 @@ static void leave_early(struct process *process, int status)
     exit_at_once(status);
 }
 
+/* Waits for fd, or only so long; a signal that ends the start is followed at once. */
+static void wait_for(struct process *process, int fd, int wait_ms)
+{
+    struct pollfd polled[] = {{.fd = process->stops_fd, .events = POLLIN},
+                              {.fd = fd, .events = POLLIN}};
+
+    while (poll(polled, LP_COUNT_OF(polled), wait_ms) < 0 && errno == EINTR)
+        ;
+    if (polled[0].revents != 0)
+        leave_early(process, 0);
+}
+
+/* What was found out about the files that the configuration names is said in any case. */
+static bool read_first(struct process *process, struct snapshot **out, struct lp_err *err)
+{
+    int done_fd = eventfd(0, EFD_CLOEXEC);
+    struct reading *reading =
+        done_fd >= 0 ? reading_begin(process->path, process->text, NULL, done_fd) : NULL;
+
+    if (reading == NULL)
+        return lp_err_set(err, LP_ERR_SYSTEM, "no thread to read %s on: %s", process->path,
+                          strerror(errno));
+    wait_for(process, done_fd, -1);
+    reading_join(reading);
+    close(done_fd);
+    if (reading->report.text_size > 0)
+        lp_log_text(reading->report.text);
+    *out = reading->snapshot;
+    *err = reading->err;
+    reading->snapshot = NULL;
+    reading_destroy(reading);
+    return *out != NULL;
+}
+
 static bool open_endpoints(struct process *process, const struct lp_config *config,
                            struct lp_err *err)
 {
-    const struct timespec pause = {.tv_nsec = ADDRESS_RETRY_MS * 1000000l};
     uint64_t until_ms = lp_clock_ms() + ADDRESS_PATIENCE_MS;
 
     for (;;) {
@@ -359,17 +383,17 @@ static bool open_endpoints(struct process *process, const struct lp_config *conf
             return process_listen_endpoints(process, err);
         if (result == ENDPOINTS_REFUSED || lp_clock_ms() >= until_ms)
             return false;
-        nanosleep(&pause, NULL);
+        wait_for(process, -1, ADDRESS_RETRY_MS);
     }
 }
 
-static bool prepare(struct process *process, struct lp_config *config,
-                    struct lp_config_report *report, struct lp_err *err)
+static bool prepare(struct process *process, struct lp_err *err)
 {
     struct snapshot *snapshot = NULL;
 
-    if (!build_first(&snapshot, config, report, err))
+    if (!read_first(process, &snapshot, err))
         return false;
+    const struct lp_config *config = snapshot->config;
     process->workers_count = config->workers != 0 ? config->workers : count_workers();
     process->shared.sessions_reserve = LIMITS_RESERVE;
     registry_init(&process->registry, process->workers_count);
@@ -402,8 +426,6 @@ static void hold_standard_descriptors(void)
 static int run(const char *path, const char *text)
 {
     struct process *process = lp_alloc_lines(sizeof(*process));
-    struct lp_config_report report = {0};
-    struct lp_config *config = NULL;
     struct lp_err err = {0};
 
     hold_standard_descriptors();
@@ -413,24 +435,17 @@ static int run(const char *path, const char *text)
     lp_list_init(&process->endpoints);
     lp_list_init(&process->snapshots);
     lp_list_init(&process->checks);
-    bool ok = text != NULL ? lp_config_parse(&config, &report, path, lp_slice_of(text))
-                           : lp_config_load(&config, &report, path);
-    if (!ok) {
-        fputs(report.text, stderr);
-        lp_config_report_deinit(&report);
-        lp_free(process);
-        return 1;
-    }
-    ok = lp_log_start(&err);
+    bool ok = lp_log_start(&err);
 #ifdef LP_DEBUG
     uint32_t descriptors_before = count_descriptors();
 #endif
-    ok = ok && prepare(process, config, &report, &err);
-    lp_config_report_deinit(&report);
-    if (!ok) {
-        lp_log(LP_LOG_ERROR, "%s", err.text);
+    process->stops_fd = signals_open_stops();
+    if (!ok || !prepare(process, &err)) {
+        if (err.code != LP_ERR_NONE)
+            lp_log(LP_LOG_ERROR, "%s", err.text);
         leave_early(process, 1);
     }
+    close(process->stops_fd);
     process_accept_when_settled(process); /* nothing to wait for without checks */
     loop_timer_set(&process->loop, &process->housekeeping, process->loop.now_ms + LP_WHEEL_TICK_MS);
     loop_run(&process->loop);

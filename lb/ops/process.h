@@ -7,17 +7,18 @@
 #define LP_LB_OPS_PROCESS_H
 
 #include "lb/ops/access_log.h"
+#include "lb/ops/reading.h"
 #include "lb/proxy/worker.h"
 
-/* The result of reading a configuration on the helper thread. */
+/* So many may hang in reading files at once. */
+#define RELOAD_LEFT_MAX 8u
+
 struct reload {
-    pthread_t thread;
-    bool is_running, is_wanted_again, is_ready;
-    struct snapshot *snapshot; /* NULL: refused */
-    char moved[512];           /* which share of which pool's keys moves */
-    struct lp_config_report report;
-    struct lp_err err;
+    struct reading *reading; /* NULL: none is under way */
+    bool is_wanted_again;
+    bool is_ready;             /* read; waits for its turn, or for an address */
     uint64_t address_until_ms; /* how long it waits for one that passes; 0: it does not */
+    struct lp_list left;       /* readings that hang, left behind */
     struct loop_source done;   /* an eventfd */
     uint64_t done_count;
 };
@@ -46,6 +47,7 @@ struct process {
     uint64_t drain_began_ms;
     struct leftovers leftovers; /* of all workers, when they have ended */
     struct loop_timer housekeeping, drain_timer;
+    int stops_fd; /* during the start: a signal that ends it */
     struct loop_source signals, wake;
     uint64_t wake_count;
     char signal_info[128]; /* struct signalfd_siginfo */
@@ -85,6 +87,7 @@ uint32_t process_live_snapshots(const struct process *process);
 
 /* reload.c */
 bool reload_init(struct process *process);
+/* Before clients are accepted it waits until they are. */
 void reload_begin(struct process *process);
 void reload_continue(struct process *process); /* from housekeeping: what had to wait */
 void reload_deinit(struct process *process);

@@ -1,81 +1,25 @@
-/* SIGHUP: the file is read and compiled on a helper thread beside the running snapshot; then one
- * swap and one line. On any error the old one stays, and nobody has noticed. Start at
- * reload_begin(). */
+/* SIGHUP: the file is read and compiled on a helper thread (reading.c) beside the running snapshot;
+ * then everything that may fail is made ready, and one swap and one line follow. On any error the
+ * old one stays, and nobody has noticed. Start at reload_begin(). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lb/ops/process.h"
 
-/* Ten thousand servers take their time to read; workers on the same CPU come first. */
-#define READER_NICE 10
 /* Longer than a short connection has its port, shorter than an operator waits for an answer. */
 #define PASSING_MS 2000u
-
-/* --- on the helper thread: may take its time, touches nothing that runs --- */
-
-static void describe_moved(struct process *process, const struct snapshot *old,
-                           const struct snapshot *now)
-{
-    char *text = process->reload.moved;
-    size_t size = 0, room = sizeof(process->reload.moved);
-
-    text[0] = '\0';
-    for (uint32_t i = 0; i < now->config->pools_count && size < room; i++) {
-        const struct lp_cfg_pool *pool = &now->config->pools[i];
-        const struct lp_cfg_pool *before = lp_config_pool(old->config, pool->name);
-        if (before == NULL || pool->balance != LP_BALANCE_HASH)
-            continue;
-        uint32_t ppm =
-            lp_hash_moved_ppm(old->pools[before - old->config->pools].table, now->pools[i].table);
-        if (ppm > 0)
-            size += (size_t)snprintf(text + size, room - size,
-                                     ", %u.%u %% of the key space of pool %.*s moved", ppm / 10000,
-                                     ppm / 1000 % 10, LP_SLICE_ARG(pool->name));
-    }
-}
-
-static bool load(struct process *process, struct lp_config **config)
-{
-    struct reload *reload = &process->reload;
-
-    if (process->text != NULL)
-        return lp_config_parse(config, &reload->report, process->path, lp_slice_of(process->text));
-    return lp_config_load(config, &reload->report, process->path);
-}
-
-static void *read_and_compile(void *argument)
-{
-    struct process *process = argument;
-    struct reload *reload = &process->reload;
-    struct lp_config *config = NULL;
-    const uint64_t one = 1;
-
-    reload->snapshot = NULL;
-    reload->err = (struct lp_err){0};
-    (void)setpriority(PRIO_PROCESS, 0, READER_NICE); /* of this thread */
-    if (load(process, &config) &&
-        snapshot_build(&reload->snapshot, config, &reload->report, &reload->err))
-        describe_moved(process, process->snapshot, reload->snapshot);
-    if (write(reload->done.fd, &one, sizeof(one)) < 0)
-        lp_log(LP_LOG_ERROR, "cannot report a reload: %s", strerror(errno));
-    return NULL;
-}
-
-/* --- on the control thread --- */
 
 static void forget(struct process *process)
 {
     struct reload *reload = &process->reload;
 
-    if (reload->snapshot != NULL)
-        snapshot_destroy(reload->snapshot);
-    reload->snapshot = NULL;
-    lp_config_report_deinit(&reload->report);
-    reload->is_running = reload->is_ready = false;
+    if (reload->reading != NULL)
+        reading_destroy(reload->reading);
+    reload->reading = NULL;
+    reload->is_ready = false;
     reload->address_until_ms = 0;
     if (reload->is_wanted_again) {
         reload->is_wanted_again = false;
@@ -89,6 +33,53 @@ static void refuse(struct process *process, const char *why)
     forget(process);
 }
 
+static void leave_behind(struct process *process)
+{
+    struct reload *reload = &process->reload;
+    uint32_t left_count = readings_sweep(&reload->left);
+
+    if (left_count >= RELOAD_LEFT_MAX) {
+        reload->is_wanted_again = false;
+        lp_log(LP_LOG_ERROR,
+               "reload refused, the running configuration stays: %u earlier ones hang in reading "
+               "%s or a file that it names",
+               left_count + 1, process->path);
+        return;
+    }
+    if (!reading_leave(reload->reading, &reload->left))
+        return; /* it has just come to its end */
+    lp_log(LP_LOG_WARNING,
+           "reload: the one before is left behind, where it hangs (%u of at most %u)",
+           left_count + 1, RELOAD_LEFT_MAX);
+    reload->reading = NULL;
+    forget(process);
+}
+
+/* One under way that hangs says so; it makes place when it is wanted again, as does one that waits
+ * for an address: the file may name another one by now. */
+static void look_after(struct process *process)
+{
+    struct reload *reload = &process->reload;
+    struct reading *reading = reload->reading;
+
+    if (reading == NULL)
+        return;
+    if (reload->is_ready) {
+        if (reload->is_wanted_again && reload->address_until_ms > 0)
+            forget(process);
+        return;
+    }
+    if (!reading_hangs(reading, process->loop.now_ms))
+        return;
+    if (!reading->is_told)
+        lp_log(LP_LOG_WARNING,
+               "reload: hangs in reading %s or a file that it names; the next SIGHUP begins anew",
+               process->path);
+    reading->is_told = true;
+    if (reload->is_wanted_again)
+        leave_behind(process);
+}
+
 void reload_begin(struct process *process)
 {
     struct reload *reload = &process->reload;
@@ -97,14 +88,14 @@ void reload_begin(struct process *process)
         lp_log(LP_LOG_ERROR, "reload refused: limpet is draining");
         return;
     }
-    if (!process->is_ready || reload->is_running) {
+    if (!process->is_ready || reload->reading != NULL) {
         reload->is_wanted_again = true;
-        if (reload->address_until_ms > 0)
-            forget(process); /* it waits for an address: the file may name another one by now */
+        look_after(process);
         return;
     }
-    reload->is_running = true;
-    if (pthread_create(&reload->thread, NULL, read_and_compile, process) != 0)
+    reload->reading =
+        reading_begin(process->path, process->text, process->snapshot, reload->done.fd);
+    if (reload->reading == NULL)
         refuse(process, "no thread to read it on");
 }
 
@@ -119,7 +110,7 @@ static void describe(struct process *process, const struct lp_config_diff *diff,
              "reload %u -> %u: +%u server%s, -%u%s, %u connections closed%s",
              process->generation - 1, process->generation, diff->servers_added,
              diff->servers_added == 1 ? "" : "s", diff->servers_removed, changed, closing_count,
-             process->reload.moved);
+             process->reload.reading->moved);
 }
 
 /* An outgoing connection may give its port back soon. False: that has taken long enough. */
@@ -154,14 +145,14 @@ static enum endpoints_result make_ready(struct process *process, const struct lp
 static void swap(struct process *process, struct access_target log,
                  const struct lp_config_diff *diff)
 {
-    struct snapshot *snapshot = process->reload.snapshot;
+    struct snapshot *snapshot = process->reload.reading->snapshot;
     struct lp_err impossible = {0};
 
     if (!limits_apply(process, snapshot->config, &impossible))
         LP_ASSERT(!"limits that fitted a moment ago fit");
     access_log_switch(&process->access_log, log);
     lp_log_set_level(snapshot->config->log.level);
-    process->reload.snapshot = NULL;
+    process->reload.reading->snapshot = NULL;
     uint32_t closing_count = process_publish(process, snapshot);
     process_tell_workers(process);
     describe(process, diff, closing_count);
@@ -169,7 +160,7 @@ static void swap(struct process *process, struct access_target log,
 
 static void try_swap(struct process *process)
 {
-    const struct lp_config *config = process->reload.snapshot->config;
+    const struct lp_config *config = process->reload.reading->snapshot->config;
     struct access_target log;
     struct lp_config_diff diff;
     struct lp_err err = {0};
@@ -202,6 +193,10 @@ static void try_swap(struct process *process)
 
 void reload_continue(struct process *process)
 {
+    struct reload *reload = &process->reload;
+
+    readings_sweep(&reload->left);
+    look_after(process);
     if (process->reload_line[0] != '\0' && process_is_adopted(process)) {
         process_sweep(process);
         uint32_t live_count = process_live_snapshots(process);
@@ -209,13 +204,13 @@ void reload_continue(struct process *process)
                live_count == 1 ? "" : "s");
         process->reload_line[0] = '\0';
     }
-    if (!process->reload.is_running && process->reload.is_wanted_again && process->is_ready) {
-        process->reload.is_wanted_again = false; /* since the start */
+    if (reload->reading == NULL && reload->is_wanted_again && process->is_ready) {
+        reload->is_wanted_again = false; /* since the start */
         reload_begin(process);
     }
     /* One at a time: a worker must not skip a snapshot that counts it. */
-    if (process->reload.is_ready && process_is_adopted(process) &&
-        process->reload_line[0] == '\0' && atomic_load(&process->shared.drain_phase) == DRAIN_NONE)
+    if (reload->is_ready && process_is_adopted(process) && process->reload_line[0] == '\0' &&
+        atomic_load(&process->shared.drain_phase) == DRAIN_NONE)
         try_swap(process);
 }
 
@@ -223,19 +218,20 @@ static void on_done(struct loop *loop, struct loop_source *source, const struct 
 {
     struct process *process = process_of(loop);
     struct reload *reload = &process->reload;
+    struct reading *reading = reload->reading;
 
     (void)event;
     source->ops_inflight++;
     uring_read(loop->uring, source->name, source->fd, &reload->done_count,
                sizeof(reload->done_count));
-    pthread_join(reload->thread, NULL);
-    if (reload->report.text_size > 0)
-        lp_log(LP_LOG_WARNING, "reload:\n%s", reload->report.text);
-    if (reload->snapshot == NULL) {
+    reading_join(reading);
+    if (reading->report.text_size > 0)
+        lp_log(LP_LOG_WARNING, "reload:\n%s", reading->report.text);
+    if (reading->snapshot == NULL) {
         char why[160];
-        snprintf(why, sizeof(why), "%u error%s in %s", reload->report.errors_count,
-                 reload->report.errors_count == 1 ? "" : "s", process->path);
-        refuse(process, reload->err.code != LP_ERR_NONE ? reload->err.text : why);
+        snprintf(why, sizeof(why), "%u error%s in %s", reading->report.errors_count,
+                 reading->report.errors_count == 1 ? "" : "s", process->path);
+        refuse(process, reading->err.code != LP_ERR_NONE ? reading->err.text : why);
         return;
     }
     reload->is_ready = true;
@@ -246,6 +242,7 @@ static void on_done(struct loop *loop, struct loop_source *source, const struct 
 bool reload_init(struct process *process)
 {
     process->reload.done = (struct loop_source){.on_event = on_done, .fd = eventfd(0, EFD_CLOEXEC)};
+    lp_list_init(&process->reload.left);
     if (process->reload.done.fd < 0 || !loop_add_source(&process->loop, &process->reload.done))
         return false;
     process->reload.done.ops_inflight++;
@@ -259,7 +256,12 @@ void reload_deinit(struct process *process)
     struct reload *reload = &process->reload;
 
     reload->is_wanted_again = false;
-    if (reload->is_running && !reload->is_ready)
-        pthread_join(reload->thread, NULL);
+    if (reload->reading != NULL && !reload->is_ready) {
+        if (reading_leave(reload->reading, &reload->left))
+            reload->reading = NULL;
+        else
+            reading_join(reload->reading);
+    }
     forget(process);
+    readings_sweep(&reload->left);
 }

@@ -8,7 +8,9 @@ const path = require('node:path');
 const { constants } = require('node:os');
 const { execFileSync, spawnSync } = require('node:child_process');
 const { Lab, assert, eventually } = require('./lab');
-const { Limpet } = require('./limpet');
+const { Limpet, runLimpet } = require('./limpet');
+const { toYaml } = require('./yaml');
+const pki = require('./pki');
 
 const STOPS = ['SIGTERM', 'SIGINT', 'SIGQUIT'];
 const HARMLESS = ['SIGUSR2', 'SIGALRM', 'SIGWINCH', 'SIGVTALRM', 'SIGPROF', 'SIGIO', 'SIGSTKFLT', 'SIGPWR', 'SIGXCPU'];
@@ -90,6 +92,21 @@ describe('signals', { concurrency: 4 }, () => {
   });
 
   for (const name of STOPS) {
+    test(`${name} ends a start that waits for a file, with status 0`, async (t) => {
+      const { lab } = await reading(t);
+      const alone = lab.limpet; // nobody will ever write
+      await eventually(() => holds(alone.pid, name), `${name} to be held`);
+      alone.signal(name);
+      assert.deepEqual(await alone.exits(), { code: 0, signal: null });
+      lab.spawn();
+      const pipe = await writer(lab.file);
+      pipe.write('listeners:\n');
+      lab.limpet.signal(name);
+      assert.deepEqual(await lab.limpet.exits(), { code: 0, signal: null });
+      pipe.close();
+      lab.limpet = undefined;
+    });
+
     test(`${name} drains`, async (t) => {
       const lab = await Lab.start(t, { drain: { delay: '0s', deadline: '2s' } });
       const client = await lab.websocket();
@@ -139,6 +156,100 @@ describe('signals', { concurrency: 4 }, () => {
       assert.deepEqual(await limpet.exits(), { code: null, signal: 'SIGINT' });
       pipe.close();
     }
+  });
+});
+
+describe('a file that nobody finishes', { concurrency: 4 }, () => {
+  test('holds up neither clients nor the next reload, and what it says later is thrown away', async (t) => {
+    const lab = await Lab.start(t);
+    const text = fs.readFileSync(lab.file, 'utf8');
+    const pipe = `${lab.file}.pipe`;
+    fifo(lab.file);
+    lab.limpet.signal('SIGHUP');
+    const late = await writer(lab.file);
+    late.write(text.slice(0, 20));
+    await lab.says(/hangs in reading .*limpet\.yaml or a file that it names; the next SIGHUP begins anew/);
+    assert.equal((await lab.request('/')).status, 200);
+    fs.renameSync(lab.file, pipe);
+    const answer = await lab.reload((config) => { config.pools.app.retries = 1; });
+    assert.equal(answer.generation, 2, answer.said());
+    assert.match(answer.said(), /left behind, where it hangs \(1 of at most 8\)/);
+    const from = lab.limpet.stderr.length;
+    late.write(text.slice(20));
+    late.close();
+    assert.equal((await lab.reload((config) => { config.pools.app.retries = 2; })).generation, 3);
+    assert.equal(lab.limpet.stderr.length, from + 1, lab.limpet.complaint());
+  });
+
+  test('holds up no drain and no end', async (t) => {
+    const lab = await Lab.start(t, { drain: { delay: '0s', deadline: '2s' } });
+    const client = await lab.websocket();
+    fifo(lab.file);
+    lab.limpet.signal('SIGHUP');
+    const pipe = await writer(lab.file);
+    pipe.write('listeners:\n');
+    await lab.says(/hangs in reading/);
+    lab.terminate();
+    await client.isClosedWith(1001);
+    await lab.exitsWith(0);
+    assert.doesNotMatch(lab.limpet.stderr.join('\n'), /Sanitizer/);
+    pipe.close();
+    lab.limpet = undefined; // it still had the pipe
+  });
+
+  test('hangs at most so often, then a reload is refused until one of them ends', async (t) => {
+    const lab = await Lab.start(t);
+    const text = fs.readFileSync(lab.file, 'utf8');
+    const pipes = [];
+    for (let i = 0; i <= 8; i++) {
+      fifo(lab.file);
+      lab.limpet.signal('SIGHUP');
+      if (i > 0) await lab.says(new RegExp(`left behind, where it hangs \\(${i} of`));
+      pipes.push(await writer(lab.file));
+      await lab.limpet.until(() => lab.limpet.stderr.filter((line) => /hangs in reading/.test(line)).length > i, 'it to hang');
+    }
+    const from = lab.limpet.stderr.length;
+    lab.limpet.signal('SIGHUP');
+    await lab.says(/reload refused.*9 earlier ones hang in reading/, from);
+    assert.equal((await lab.request('/')).status, 200);
+    fs.renameSync(lab.file, `${lab.file}.pipe`);
+    lab.write(text);
+    pipes.forEach((pipe) => pipe.close());
+    await eventually(async () => (await lab.reload()).isDone, 'a reload');
+  });
+
+  test('is said at once when it is one that the configuration names', async (t) => {
+    const folder = scratch(t);
+    const pipe = path.join(folder, 'pipe');
+    fifo(pipe);
+    const { site } = pki;
+    const pool = (more) => ({ check: { type: 'off' }, servers: { a: '127.0.0.1:9' }, ...more });
+    const config = (tls, more) => ({ listeners: { web: { bind: '127.0.0.1:1', pool: 'app', ...(tls && { tls }) } }, pools: { app: pool(more) } });
+    const certificates = [{ cert: site.cert, key: site.key }];
+    for (const bad of [
+      config({ certificates: [{ cert: pipe, key: site.key }] }),
+      config({ certificates: [{ cert: site.cert, key: pipe }] }),
+      config({ certificates: [{ cert: site.cert, key: site.key, ocsp: pipe }] }),
+      config({ certificates, client_ca: pipe }),
+      config({ certificates, tickets: { secret_file: pipe } }),
+      config(null, { tls: { ca: pipe } }),
+      config(null, { hash: { secret_file: pipe } }),
+    ]) {
+      const file = path.join(folder, 'limpet.yaml');
+      fs.writeFileSync(file, toYaml(bad));
+      const { code, stderr } = await runLimpet(['check', '-c', file]);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /pipe|not a regular file|no regular file/, stderr);
+    }
+  });
+
+  test('is an error when it is the access log and nobody reads it', async (t) => {
+    const lab = await Lab.start(t);
+    const pipe = path.join(lab.folder, 'log');
+    fifo(pipe);
+    const answer = await lab.reload((config) => { config.log = { access: { to: pipe } }; });
+    assert.match(answer.line, /refused.*the access log .*log cannot be opened: it is a pipe or socket that nobody reads/);
+    assert.equal((await lab.request('/')).status, 200);
   });
 });
 
