@@ -120,6 +120,17 @@ static bool has_inode(const void *context, uint32_t inode)
     return false;
 }
 
+static bool overlaps_with_ours(const struct endpoint *endpoint, const struct lp_list *ours)
+{
+    LP_LIST_EACH (link, ours) {
+        const struct endpoint *other = lp_container_of(link, struct endpoint, link);
+        if (!endpoint_is_closed(other) &&
+            (endpoint_is_within(endpoint, other) || endpoint_is_within(other, endpoint)))
+            return true;
+    }
+    return false;
+}
+
 /* A bind failed, with errno. Where only sockets of ours are in the way, SO_REUSEPORT will do. */
 static enum endpoint_outcome why_not(const struct endpoint *endpoint, const struct lp_list *ours,
                                      bool has_reuse_port)
@@ -134,8 +145,11 @@ static enum endpoint_outcome why_not(const struct endpoint *endpoint, const stru
         return ENDPOINT_PASSING;
     case PORTS_OURS:
         return has_reuse_port ? ENDPOINT_PASSING : ENDPOINT_BOUND;
-    case PORTS_STRANGER:
     case PORTS_UNKNOWN:
+        if (!has_reuse_port && overlaps_with_ours(endpoint, ours))
+            return ENDPOINT_BOUND;
+        break;
+    case PORTS_STRANGER:
         break;
     }
     return ENDPOINT_STRANGER;

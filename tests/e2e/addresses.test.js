@@ -233,14 +233,29 @@ describe('a reload that is refused', { concurrency: 4 }, () => {
   });
 });
 
-describe('a kernel without IPv6', { concurrency: 4 }, () => {
+describe('without an address family', { concurrency: 4 }, () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'limpet-e2e-'));
-  const without = path.join(folder, 'no_ipv6');
-  execFileSync(process.env.CC || 'cc', ['-o', without, path.join(__dirname, 'no_ipv6.c')]);
+  const helper = path.join(folder, 'no_family');
+  execFileSync(process.env.CC || 'cc', ['-o', helper, path.join(__dirname, 'no_family.c')]);
   process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+  const AF_INET6 = '10';
+  const AF_NETLINK = '16';
 
-  test('serves "*" by IPv4, says so once, and keeps its socket in a reload', async (t) => {
-    const lab = await Lab.start(t, { wrapper: [without], listeners: { web: { bind: '*:PORT' } } });
+  test('the kernel may not be asked who listens: own sockets are still none of strangers', async (t) => {
+    const lab = await Lab.start(t, { wrapper: [helper, AF_NETLINK] });
+    const { port } = lab.where();
+    const stranger = await listening({ host: '127.0.0.9', port: await lab.newPort(), exclusive: true });
+    t.after(() => stranger.close());
+    const answer = await lab.reload((config) => { config.listeners.more = { bind: `0.0.0.0:${stranger.address().port}`, pool: 'app' }; });
+    assert.match(answer.line, /refused.* is in use/);
+    delete lab.config.listeners.more;
+    assert.ok((await lab.reload((config) => { config.listeners.web.bind = `*:${port}`; })).isDone);
+    assert.ok((await lab.reload((config) => { config.listeners.web.bind = `127.0.0.1:${port}`; })).isDone);
+    assert.equal(await visit({ host: '127.0.0.1', port }), 'served');
+  });
+
+  test('no IPv6: "*" is served by IPv4, which is said once, and a reload keeps its socket', async (t) => {
+    const lab = await Lab.start(t, { wrapper: [helper, AF_INET6], listeners: { web: { bind: '*:PORT' } } });
     const { port } = lab.where();
     await lab.says(new RegExp(`"\\*:${port}" is 0\\.0\\.0\\.0:${port}: this kernel has no IPv6`));
     await lab.says(new RegExp(`ready: .* on 0\\.0\\.0\\.0:${port}`));
@@ -261,8 +276,8 @@ describe('a kernel without IPv6', { concurrency: 4 }, () => {
     assert.equal(await visit({ host: '127.0.0.9', port }), 'served');
   });
 
-  test('is named where an IPv6 address is written', async (t) => {
-    const lab = await Lab.start(t, { wrapper: [without] });
+  test('no IPv6: that is named where an IPv6 address is written', async (t) => {
+    const lab = await Lab.start(t, { wrapper: [helper, AF_INET6] });
     const port = await lab.newPort();
     const answer = await lab.reload((config) => { config.listeners.more = { bind: `[::]:${port}`, pool: 'app' }; });
     assert.match(answer.line, /refused.*\[::\]:\d+ cannot be listened on: this kernel has no IPv6; bind "\*:PORT"/);
