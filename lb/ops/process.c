@@ -28,6 +28,7 @@
  * down in the background. */
 #define ADDRESS_PATIENCE_MS 1000u
 #define ADDRESS_RETRY_MS    50
+#define READING_LOOK_MS     250
 
 static const struct uring_settings worker_settings = {.entries = WORKER_ENTRIES,
                                                       .buffers_tiny = 64,
@@ -338,8 +339,9 @@ static void leave_early(struct process *process, int status)
     exit_at_once(status);
 }
 
-/* Waits for fd, or only so long; a signal that ends the start is followed at once. */
-static void wait_for(struct process *process, int fd, int wait_ms)
+/* Waits for fd, or only so long; a signal that ends the start is followed at once. False: fd has
+ * nothing. */
+static bool wait_for(struct process *process, int fd, int wait_ms)
 {
     struct pollfd polled[] = {{.fd = process->stops_fd, .events = POLLIN},
                               {.fd = fd, .events = POLLIN}};
@@ -348,28 +350,50 @@ static void wait_for(struct process *process, int fd, int wait_ms)
         ;
     if (polled[0].revents != 0)
         leave_early(process, 0);
+    return polled[1].revents != 0;
+}
+
+/* False: it hangs and was left behind, because SIGHUP asks to begin anew. */
+static bool wait_for_reading(struct process *process, struct reading *reading, int done_fd)
+{
+    while (!wait_for(process, done_fd, READING_LOOK_MS)) {
+        if (!reading_hangs(reading, lp_clock_ms()))
+            continue;
+        if (!reading->is_told)
+            lp_log(LP_LOG_WARNING,
+                   "hangs in reading %s or a file that it names; SIGHUP begins anew",
+                   process->path);
+        reading->is_told = true;
+        if (readings_sweep(&process->reload.left) < RELOAD_LEFT_MAX && signals_take_hangup() &&
+            reading_leave(reading, &process->reload.left))
+            return false;
+    }
+    return true;
 }
 
 /* What was found out about the files that the configuration names is said in any case. */
-static bool read_first(struct process *process, struct snapshot **out, struct lp_err *err)
+static struct snapshot *read_first(struct process *process, struct lp_err *err)
 {
     int done_fd = eventfd(0, EFD_CLOEXEC);
-    struct reading *reading =
-        done_fd >= 0 ? reading_begin(process->path, process->text, NULL, done_fd) : NULL;
+    struct reading *reading;
 
-    if (reading == NULL)
-        return lp_err_set(err, LP_ERR_SYSTEM, "no thread to read %s on: %s", process->path,
-                          strerror(errno));
-    wait_for(process, done_fd, -1);
+    do {
+        reading = reading_begin(process->path, process->text, NULL, done_fd);
+        if (reading == NULL) {
+            lp_err_set(err, LP_ERR_SYSTEM, "no thread to read %s on: %s", process->path,
+                       strerror(errno));
+            return NULL;
+        }
+    } while (!wait_for_reading(process, reading, done_fd));
     reading_join(reading);
     close(done_fd);
     if (reading->report.text_size > 0)
         lp_log_text(reading->report.text);
-    *out = reading->snapshot;
+    struct snapshot *snapshot = reading->snapshot;
     *err = reading->err;
     reading->snapshot = NULL;
     reading_destroy(reading);
-    return *out != NULL;
+    return snapshot;
 }
 
 static bool open_endpoints(struct process *process, const struct lp_config *config,
@@ -389,9 +413,9 @@ static bool open_endpoints(struct process *process, const struct lp_config *conf
 
 static bool prepare(struct process *process, struct lp_err *err)
 {
-    struct snapshot *snapshot = NULL;
+    struct snapshot *snapshot = read_first(process, err);
 
-    if (!read_first(process, &snapshot, err))
+    if (snapshot == NULL)
         return false;
     const struct lp_config *config = snapshot->config;
     process->workers_count = config->workers != 0 ? config->workers : count_workers();
@@ -435,6 +459,7 @@ static int run(const char *path, const char *text)
     lp_list_init(&process->endpoints);
     lp_list_init(&process->snapshots);
     lp_list_init(&process->checks);
+    lp_list_init(&process->reload.left);
     bool ok = lp_log_start(&err);
 #ifdef LP_DEBUG
     uint32_t descriptors_before = count_descriptors();

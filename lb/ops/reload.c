@@ -242,7 +242,6 @@ static void on_done(struct loop *loop, struct loop_source *source, const struct 
 bool reload_init(struct process *process)
 {
     process->reload.done = (struct loop_source){.on_event = on_done, .fd = eventfd(0, EFD_CLOEXEC)};
-    lp_list_init(&process->reload.left);
     if (process->reload.done.fd < 0 || !loop_add_source(&process->loop, &process->reload.done))
         return false;
     process->reload.done.ops_inflight++;

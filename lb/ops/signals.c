@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/log.h"
 
@@ -71,6 +72,14 @@ int signals_open_stops(void)
 bool signals_is_stop(unsigned number)
 {
     return number == SIGTERM || number == SIGINT || number == SIGQUIT;
+}
+
+bool signals_take_hangup(void)
+{
+    const int hangup = SIGHUP;
+    const struct timespec at_once = {0};
+    sigset_t set = set_of(&hangup, 1);
+    return sigtimedwait(&set, NULL, &at_once) == SIGHUP;
 }
 
 void signals_say_unused(unsigned number, int code)

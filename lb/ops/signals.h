@@ -21,6 +21,8 @@ int signals_open(void);
 int signals_open_stops(void);
 /* SIGTERM, SIGINT or SIGQUIT? */
 bool signals_is_stop(unsigned number);
+/* Did a SIGHUP wait? It does no longer. */
+bool signals_take_hangup(void);
 /* A line that it does nothing here, unless it came from a terminal whose size changed. */
 void signals_say_unused(unsigned number, int code);
 
