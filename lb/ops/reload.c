@@ -225,8 +225,10 @@ static void on_done(struct loop *loop, struct loop_source *source, const struct 
     uring_read(loop->uring, source->name, source->fd, &reload->done_count,
                sizeof(reload->done_count));
     reading_join(reading);
-    if (reading->report.text_size > 0)
-        lp_log(LP_LOG_WARNING, "reload:\n%s", reading->report.text);
+    if (reading->report.text_size > 0) {
+        lp_log(LP_LOG_WARNING, "reload:");
+        lp_log_text(reading->report.text); /* whole, however long it is */
+    }
     if (reading->snapshot == NULL) {
         char why[160];
         snprintf(why, sizeof(why), "%u error%s in %s", reading->report.errors_count,
