@@ -73,6 +73,9 @@ enum http1_name http1_name_of(const char *name, size_t size)
         TRY("content-type", HTTP1_CONTENT_TYPE);
         TRY("x-request-id", HTTP1_X_REQUEST_ID);
         break;
+    case 13:
+        TRY("authorization", HTTP1_AUTHORIZATION);
+        break;
     case 14:
         TRY("content-length", HTTP1_CONTENT_LENGTH);
         TRY("http2-settings", HTTP1_HTTP2_SETTINGS);
@@ -239,6 +242,53 @@ bool fields_list_has(const struct fields_summary *summary, enum http1_name name,
         while (http1_list_next(&rest, &element))
             if (lp_slice_equal_nocase(element, word))
                 return true;
+    }
+    return false;
+}
+
+/* The size of one challenge or parameter, up to a comma that stands outside of quotes. */
+static size_t challenge_size(struct lp_slice rest)
+{
+    bool is_quoted = false;
+    size_t size = 0;
+
+    for (; size < rest.size && (is_quoted || rest.data[size] != ','); size++) {
+        if (rest.data[size] == '"')
+            is_quoted = !is_quoted;
+        else if (is_quoted && rest.data[size] == '\\')
+            size++;
+    }
+    return size < rest.size ? size : rest.size;
+}
+
+/* "Scheme", "Scheme token68" and "Scheme name=value" begin with a scheme, "name = value" does
+ * not. */
+static struct lp_slice scheme_of(struct lp_slice element)
+{
+    size_t size = 0, next;
+
+    while (size < element.size && element.data[size] != ' ' && element.data[size] != '\t' &&
+           element.data[size] != '=')
+        size++;
+    for (next = size; next < element.size; next++)
+        if (element.data[next] != ' ' && element.data[next] != '\t')
+            break;
+    bool is_parameter = next < element.size && element.data[next] == '=';
+    return (struct lp_slice){element.data, is_parameter ? 0 : size};
+}
+
+bool fields_speak_for_connection(struct lp_slice value)
+{
+    while (value.size > 0) {
+        size_t size = challenge_size(value);
+        struct lp_slice scheme = scheme_of(lp_slice_trim((struct lp_slice){value.data, size}));
+
+        if (lp_slice_equal_nocase(scheme, LP_SLICE("negotiate")) ||
+            lp_slice_equal_nocase(scheme, LP_SLICE("ntlm")))
+            return true;
+        size += size < value.size; /* the comma */
+        value.data += size;
+        value.size -= size;
     }
     return false;
 }

@@ -39,6 +39,10 @@ struct lp_slice fields_only_value(const struct fields_summary *summary, enum htt
 bool fields_list_has(const struct fields_summary *summary, enum http1_name name,
                      struct lp_slice word);
 
+/* RFC 9110, 11.6.1: is a scheme of these challenges, or credentials, one that speaks for the
+ * connection rather than for the request (NTLM; Negotiate, RFC 4559)? */
+bool fields_speak_for_connection(struct lp_slice value);
+
 /* What Content-Length and Transfer-Encoding say together. */
 struct fields_framing {
     bool has_length;

@@ -21,6 +21,7 @@ enum http1_outcome {
 enum http1_name {
     HTTP1_OTHER,
     HTTP1_ACCEPT_ENCODING,
+    HTTP1_AUTHORIZATION,
     HTTP1_CONNECTION,
     HTTP1_CONTENT_LENGTH,
     HTTP1_CONTENT_TYPE,
@@ -137,6 +138,7 @@ struct http1_request {
     uint64_t body_size; /* with HTTP1_BODY_LENGTH; then never 0 (that is BODY_NONE) */
     bool wants_keep_alive;
     bool expects_continue;
+    bool authenticates_connection; /* Authorization: NTLM or Negotiate */
     enum http1_upgrade upgrade;
     struct lp_slice websocket_key;
 };
@@ -152,10 +154,11 @@ struct http1_response {
     uint16_t status;
     enum http1_body body;
     uint64_t body_size;
-    bool wants_keep_alive;       /* the server keeps its connection open */
-    uint32_t keep_alive_seconds; /* Keep-Alive: timeout=N; UINT32_MAX without */
-    bool is_event_stream;        /* Content-Type: text/event-stream */
-    bool is_websocket;           /* 101 with Upgrade: websocket and Connection: upgrade */
+    bool wants_keep_alive;         /* the server keeps its connection open */
+    uint32_t keep_alive_seconds;   /* Keep-Alive: timeout=N; UINT32_MAX without */
+    bool is_event_stream;          /* Content-Type: text/event-stream */
+    bool is_websocket;             /* 101 with Upgrade: websocket and Connection: upgrade */
+    bool authenticates_connection; /* a challenge of a 401 or 407 is NTLM or Negotiate */
     struct lp_slice websocket_accept;
 };
 

@@ -253,6 +253,20 @@ static int read_upgrade(struct http1_request *out, const struct fields_summary *
     return 0;
 }
 
+/* Any line: a server may read another one than we. */
+static bool authenticates_connection(const struct fields_summary *summary)
+{
+    const struct http1_head *head = summary->head;
+
+    if (summary->counts[HTTP1_AUTHORIZATION] == 0)
+        return false;
+    for (uint32_t i = summary->firsts[HTTP1_AUTHORIZATION]; i < head->fields_count; i++)
+        if (head->fields[i].name == HTTP1_AUTHORIZATION &&
+            fields_speak_for_connection(http1_value(&head->fields[i], summary->bytes)))
+            return true;
+    return false;
+}
+
 int http1_read_request(struct http1_request *out, struct http1_head *head, const char *bytes,
                        const char **why)
 {
@@ -279,5 +293,6 @@ int http1_read_request(struct http1_request *out, struct http1_head *head, const
         status = read_expect(out, &summary, why);
     if (status == 0)
         status = read_upgrade(out, &summary, &connection, why);
+    out->authenticates_connection = authenticates_connection(&summary);
     return status;
 }

@@ -72,6 +72,23 @@ static bool is_event_stream(const struct fields_summary *summary)
                                  LP_SLICE("text/event-stream"));
 }
 
+/* Any line, of a server or of a proxy: to be wrong about it costs one connection. */
+static bool authenticates_connection(const struct http1_head *head, const char *bytes)
+{
+    if (head->status != 401 && head->status != 407)
+        return false;
+    for (uint32_t i = 0; i < head->fields_count; i++) {
+        const struct http1_field *field = &head->fields[i];
+        struct lp_slice name = {bytes + field->name_at, field->name_size};
+        bool is_challenge = field->name == HTTP1_PROXY_AUTHENTICATE ||
+                            lp_slice_equal_nocase(name, LP_SLICE("www-authenticate"));
+
+        if (is_challenge && fields_speak_for_connection(http1_value(field, bytes)))
+            return true;
+    }
+    return false;
+}
+
 /* RFC 6455, 4.1: what the client would demand of a 101. */
 static bool is_websocket(const struct fields_summary *summary,
                          const struct fields_connection *connection)
@@ -97,6 +114,7 @@ bool http1_read_response(struct http1_response *out, struct http1_head *head, co
     out->keep_alive_seconds = read_keep_alive_seconds(&summary);
     out->is_event_stream = is_event_stream(&summary);
     out->is_websocket = is_websocket(&summary, &connection);
+    out->authenticates_connection = authenticates_connection(head, bytes);
     out->websocket_accept = fields_only_value(&summary, HTTP1_SEC_WEBSOCKET_ACCEPT);
     return true;
 }

@@ -12,6 +12,8 @@
  * server may be closing it at this moment. */
 #define FRESH_MS 1000u
 
+#define NEVER UINT64_MAX
+
 static void on_connect(struct loop *loop, struct conn *conn, int error);
 static void on_turn(struct loop *loop, struct conn *conn);
 static void on_recv(struct loop *loop, struct conn *conn, int error);
@@ -68,25 +70,6 @@ struct back *back_connect(struct worker *worker, struct stream *stream)
     return back;
 }
 
-struct back *back_reuse(struct worker *worker, struct stream *stream)
-{
-    struct server_cell *cell = cell_of(worker, stream->server);
-
-    if (lp_list_is_empty(&cell->idle))
-        return NULL;
-    struct back *back = lp_container_of(cell->idle.next, struct back, link);
-    uint32_t idle_ms = (uint32_t)worker->loop.now_ms - back->since_ms;
-    bool may_repeat = stream_has(stream, STREAM_IDEMPOTENT) && stream->class == CLASS_HTTP;
-    if (idle_ms >= back->idle_max_ms || (idle_ms > FRESH_MS && !may_repeat))
-        return NULL;
-    lp_list_remove(&back->link);
-    cell->idle_count--;
-    back->stream = stream;
-    back->was_reused = true;
-    back->since_ms = (uint32_t)worker->loop.now_ms;
-    return back;
-}
-
 /* TLS 1.3 servers give tickets behind the handshake, so the newest is there when it is over. */
 static void keep_ticket(struct worker *worker, struct back *back)
 {
@@ -114,20 +97,200 @@ static void close_back(struct worker *worker, struct back *back, bool was_whole)
     conn_abort(&worker->loop, &back->conn);
 }
 
-void back_release(struct worker *worker, struct back *back, bool may_keep,
-                  uint32_t keep_alive_seconds)
+/* --- without a stream --- */
+
+static bool is_pinned(const struct back *back)
+{
+    return back->is_authenticated || back->server->proxy_protocol != LP_PROXY_PROTOCOL_OFF;
+}
+
+static void leave_list(struct worker *worker, struct back *back)
+{
+    if (!is_pinned(back))
+        cell_of(worker, back->server)->idle_count--;
+    lp_list_remove(&back->link);
+}
+
+static void drop_idle(struct worker *worker, struct back *back)
+{
+    leave_list(worker, back);
+    close_back(worker, back, true);
+}
+
+void back_evict(struct worker *worker, struct back *back)
+{
+    if (lp_list_is_linked(&back->link))
+        leave_list(worker, back);
+    conn_abort(&worker->loop, &back->conn);
+}
+
+void backs_close_idle(struct worker *worker, struct server *server)
+{
+    struct server_cell *cell = cell_of(worker, server);
+
+    while (!lp_list_is_empty(&cell->idle))
+        drop_idle(worker, lp_container_of(cell->idle.next, struct back, link));
+}
+
+void backs_close_pinned(struct worker *worker, struct session *session)
+{
+    if (session->pinned == NULL)
+        return;
+    while (!lp_list_is_empty(session->pinned))
+        drop_idle(worker, lp_container_of(session->pinned->next, struct back, link));
+    lp_free(session->pinned);
+    session->pinned = NULL;
+}
+
+static struct back *find_pinned(const struct session *session, const struct pool *pool)
+{
+    if (session->pinned == NULL)
+        return NULL;
+    LP_LIST_EACH (link, session->pinned) {
+        struct back *back = lp_container_of(link, struct back, link);
+        if (back->server->pool == pool)
+            return back;
+    }
+    return NULL;
+}
+
+static uint64_t drained_at_ms(const struct server *server)
+{
+    uint64_t began_ms = atomic_load_explicit(&server->drain_began_ms, memory_order_relaxed);
+    return began_ms == 0 ? NEVER : began_ms + policy_ms(&server->pool->drain_deadline_ms);
+}
+
+/* The user would have to be authenticated anew, so a server that drains keeps its pinned
+ * connections as long as its tunnels. */
+static void arm_drain(struct worker *worker, struct back *back)
+{
+    uint64_t at_ms = drained_at_ms(back->server);
+
+    if (at_ms != NEVER)
+        conn_set_timer(&worker->loop, &back->conn, at_ms);
+}
+
+static void arm_drain_of_pinned(void *object, void *context)
+{
+    struct back *back = object;
+
+    if (back->stream == NULL && is_pinned(back) && lp_list_is_linked(&back->link))
+        arm_drain(context, back);
+}
+
+void backs_follow_drain(struct worker *worker)
+{
+    lp_pool_each(&worker->loop.spaces[LOOP_SPACE_BACK], arm_drain_of_pinned, worker);
+}
+
+/* Kept for its client's next request. False: idle connections are not wanted, or memory is out. */
+static bool pin(struct worker *worker, struct session *session, struct back *back)
+{
+    struct back *other = find_pinned(session, back->server->pool);
+
+    if (!back->is_authenticated && policy_ms(&back->server->pool->keep_alive_idle) == 0)
+        return false;
+    if (session->pinned == NULL) {
+        session->pinned = lp_try_alloc(sizeof(*session->pinned));
+        if (session->pinned == NULL)
+            return false;
+        lp_list_init(session->pinned);
+    }
+    if (other != NULL)
+        drop_idle(worker, other);
+    lp_list_push_front(session->pinned, &back->link);
+    arm_drain(worker, back);
+    return true;
+}
+
+/* --- in use again --- */
+
+/* Once its bytes are out, such a request cannot be sent again when the server turns out to be
+ * gone. */
+static bool may_repeat(const struct stream *stream)
+{
+    return stream_has(stream, STREAM_IDEMPOTENT) && stream_has(stream, STREAM_UP_DONE) &&
+           stream->class == CLASS_HTTP;
+}
+
+/* Neither has it ended nor did its server say anything that we have not read. Under TLS that may
+ * have been a ticket as well as a close_notify; who has to be sure takes it for the worse. */
+static bool is_silent(const struct back *back)
+{
+    char byte;
+    ssize_t size = recv(back->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return size < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static struct back *use_again(struct worker *worker, struct stream *stream, struct back *back)
+{
+    leave_list(worker, back);
+    back->stream = stream;
+    back->was_reused = true;
+    back->since_ms = (uint32_t)worker->loop.now_ms;
+    return back;
+}
+
+struct back *back_pinned(struct worker *worker, struct stream *stream)
+{
+    struct back *back = find_pinned(stream->session, stream->request->route->pool->pool);
+
+    if (back == NULL || !back->is_authenticated)
+        return NULL;
+    if (server_health(back->server) == SERVER_DOWN ||
+        worker->loop.now_ms >= drained_at_ms(back->server) ||
+        (!may_repeat(stream) && !is_silent(back))) {
+        drop_idle(worker, back);
+        return NULL;
+    }
+    return use_again(worker, stream, back);
+}
+
+static uint32_t idle_ms(const struct worker *worker, const struct back *back)
+{
+    return (uint32_t)worker->loop.now_ms - back->since_ms;
+}
+
+/* Told by a PROXY header whom it serves. */
+static struct back *reuse_own(struct worker *worker, struct stream *stream)
+{
+    struct back *back = find_pinned(stream->session, stream->server->pool);
+
+    if (back == NULL || back->server != stream->server)
+        return NULL;
+    if (may_repeat(stream) || (idle_ms(worker, back) <= FRESH_MS && is_silent(back)))
+        return use_again(worker, stream, back);
+    drop_idle(worker, back);
+    return NULL;
+}
+
+struct back *back_reuse(struct worker *worker, struct stream *stream)
+{
+    struct server_cell *cell = cell_of(worker, stream->server);
+
+    if (stream->server->proxy_protocol != LP_PROXY_PROTOCOL_OFF)
+        return reuse_own(worker, stream);
+    while (!lp_list_is_empty(&cell->idle)) {
+        struct back *back = lp_container_of(cell->idle.next, struct back, link);
+        if (idle_ms(worker, back) >= back->idle_max_ms ||
+            (idle_ms(worker, back) > FRESH_MS && !may_repeat(stream)))
+            return NULL;
+        if (may_repeat(stream) || is_silent(back))
+            return use_again(worker, stream, back);
+        drop_idle(worker, back);
+    }
+    return NULL;
+}
+
+/* --- no longer in use --- */
+
+/* Kept for anybody's next request. False when it may not be. */
+static bool keep_idle(struct worker *worker, struct back *back, uint32_t keep_alive_seconds)
 {
     struct server_cell *cell = cell_of(worker, back->server);
     const struct pool *pool = back->server->pool;
 
-    back->stream = NULL;
-    keep_ticket(worker, back);
-    if (!may_keep || back->server->proxy_protocol != LP_PROXY_PROTOCOL_OFF ||
-        back->conn.state != CONN_OPEN || conn_is_eof(&back->conn) || back->conn.io->in.size > 0 ||
-        !conn_has_sent_all(&back->conn) || worker->drain_phase == DRAIN_CUTTING) {
-        close_back(worker, back, may_keep);
-        return;
-    }
     back->idle_max_ms = policy_ms(&pool->keep_alive_timeout_ms);
     /* A second less than the server says, so that it does not close in our hands. */
     if (keep_alive_seconds != UINT32_MAX) {
@@ -136,14 +299,34 @@ void back_release(struct worker *worker, struct back *back, bool may_keep,
             back->idle_max_ms = (uint32_t)theirs_ms;
     }
     if (cell->idle_count >= idle_count_max(worker, pool) || back->idle_max_ms == 0 ||
-        atomic_load_explicit(&back->server->drain_began_ms, memory_order_relaxed) != 0) {
+        atomic_load_explicit(&back->server->drain_began_ms, memory_order_relaxed) != 0)
+        return false;
+    lp_list_push_front(&cell->idle, &back->link);
+    cell->idle_count++;
+    conn_set_timer(&worker->loop, &back->conn, worker->loop.now_ms + back->idle_max_ms);
+    return true;
+}
+
+void back_release(struct worker *worker, struct back *back, bool may_keep,
+                  uint32_t keep_alive_seconds)
+{
+    struct session *session = back->stream->session;
+
+    back->stream = NULL;
+    keep_ticket(worker, back);
+    if (!may_keep || back->conn.state != CONN_OPEN || conn_is_eof(&back->conn) ||
+        back->conn.io->in.size > 0 || !conn_has_sent_all(&back->conn) ||
+        worker->drain_phase == DRAIN_CUTTING) {
+        close_back(worker, back, may_keep);
+        return;
+    }
+    bool is_kept =
+        is_pinned(back) ? pin(worker, session, back) : keep_idle(worker, back, keep_alive_seconds);
+    if (!is_kept) {
         close_back(worker, back, true);
         return;
     }
     back->since_ms = (uint32_t)worker->loop.now_ms;
-    lp_list_push_front(&cell->idle, &back->link);
-    cell->idle_count++;
-    conn_set_timer(&worker->loop, &back->conn, worker->loop.now_ms + back->idle_max_ms);
     conn_want_messages(&worker->loop, &back->conn); /* its end, or what it has no right to say */
 }
 
@@ -158,21 +341,6 @@ void back_end_politely(struct worker *worker, struct back *back)
                       policy_ms(&policy->stalled_ms));
 }
 
-static void drop_idle(struct worker *worker, struct back *back)
-{
-    lp_list_remove(&back->link);
-    cell_of(worker, back->server)->idle_count--;
-    close_back(worker, back, true);
-}
-
-void backs_close_idle(struct worker *worker, struct server *server)
-{
-    struct server_cell *cell = cell_of(worker, server);
-
-    while (!lp_list_is_empty(&cell->idle))
-        drop_idle(worker, lp_container_of(cell->idle.next, struct back, link));
-}
-
 void backs_look_again(struct worker *worker, struct server *server)
 {
     struct server_cell *cell = cell_of(worker, server);
@@ -182,11 +350,10 @@ void backs_look_again(struct worker *worker, struct server *server)
         drop_idle(worker, lp_container_of(cell->idle.prev, struct back, link));
     LP_LIST_EACH (link, &cell->idle) {
         struct back *back = lp_container_of(link, struct back, link);
-        uint32_t idle_ms = (uint32_t)worker->loop.now_ms - back->since_ms;
         if (back->idle_max_ms > timeout_ms)
             back->idle_max_ms = timeout_ms;
         conn_set_timer(&worker->loop, &back->conn,
-                       worker->loop.now_ms - idle_ms + back->idle_max_ms);
+                       worker->loop.now_ms - idle_ms(worker, back) + back->idle_max_ms);
     }
 }
 
@@ -338,11 +505,17 @@ static void on_timer(struct loop *loop, struct conn *conn)
     }
     if (!lp_list_is_linked(&back->link))
         return;
-    uint32_t idle_ms = (uint32_t)loop->now_ms - back->since_ms;
-    if (idle_ms >= back->idle_max_ms)
+    if (is_pinned(back)) {
+        if (loop->now_ms >= drained_at_ms(back->server))
+            drop_idle(worker, back);
+        else
+            arm_drain(worker, back);
+        return;
+    }
+    if (idle_ms(worker, back) >= back->idle_max_ms)
         drop_idle(worker, back);
     else
-        conn_set_timer(loop, conn, loop->now_ms + back->idle_max_ms - idle_ms);
+        conn_set_timer(loop, conn, loop->now_ms + back->idle_max_ms - idle_ms(worker, back));
 }
 
 static void on_released(struct loop *loop, struct conn *conn)
@@ -350,6 +523,7 @@ static void on_released(struct loop *loop, struct conn *conn)
     struct back *back = back_of(conn);
     struct worker *worker = worker_of(loop);
 
+    LP_ASSERT(!lp_list_is_linked(&back->link));
     /* Release: the control thread may free the server when it sees no connection. */
     atomic_fetch_sub_explicit(&cell_of(worker, back->server)->connections_count, 1,
                               memory_order_release);

@@ -51,7 +51,16 @@ static void connect_next(struct worker *worker, struct stream *stream, int statu
 
 void stream_connect(struct worker *worker, struct stream *stream)
 {
-    connect_next(worker, stream, 503, END_NO_SERVER_UP);
+    struct back *pinned = back_pinned(worker, stream);
+
+    if (pinned == NULL) {
+        connect_next(worker, stream, 503, END_NO_SERVER_UP);
+        return;
+    }
+    choose(stream, pinned->server);
+    stream_enter(stream, STREAM_CONNECT);
+    stream->back = pinned;
+    stream_on_connected(worker, stream);
 }
 
 void stream_on_connected(struct worker *worker, struct stream *stream)

@@ -157,6 +157,8 @@ void exchange_begin(struct worker *worker, struct stream *stream)
     stream->flags &= ~(uint32_t)STREAM_ANSWERED_SOME;
     if (!lp_list_is_linked(&stream->link))
         stream_drop_snapshot(worker, stream); /* connecting took its time */
+    if (stream_has(stream, STREAM_AUTHENTICATES))
+        stream->back->is_authenticated = true;
     struct piece head = head_for_sending(worker, stream);
     if (head.size == 0) {
         stream_fail(worker, stream, 503, END_OUT_OF_BUFFERS);
@@ -372,11 +374,15 @@ static void on_final_head(struct worker *worker, struct stream *stream,
                      (response->wants_keep_alive ? STREAM_SERVER_KEEPS : 0u);
     stream->request->keep_alive_seconds = response->keep_alive_seconds;
     begin_body(stream, response);
+    if (response->authenticates_connection)
+        stream->back->is_authenticated = true;
     if (stream->class == CLASS_WEBSOCKET) {
         /* Refused: an ordinary response. Many servers hand an upgrade request's socket over before
-         * they refuse it, and never read a request from it again. */
+         * they refuse it, and never read a request from it again; but one that authenticates the
+         * connection waits for the next step there. */
         stream->class = CLASS_HTTP;
-        stream->flags &= ~(uint32_t)STREAM_SERVER_KEEPS;
+        if (!response->authenticates_connection)
+            stream->flags &= ~(uint32_t)STREAM_SERVER_KEEPS;
     }
     if (response->is_event_stream && !stream_has(stream, STREAM_DOWN_DONE))
         stream->class = CLASS_SSE;

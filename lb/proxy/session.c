@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lb/proxy/stream.h"
+#include "lb/proxy/back.h"
 
 static void on_connect(struct loop *loop, struct conn *conn, int error);
 static void on_turn(struct loop *loop, struct conn *conn);
@@ -160,6 +160,7 @@ void session_end_quietly(struct worker *worker, struct session *session)
     const struct lp_cfg_timeouts *timeouts = session_timeouts(worker, session);
 
     session_forget_partial(worker, session);
+    backs_close_pinned(worker, session);
     conn_end_politely(&worker->loop, &session->conn, timeouts->linger, timeouts->stalled);
 }
 
@@ -368,6 +369,7 @@ static void on_released(struct loop *loop, struct conn *conn)
 
     LP_ASSERT(session->stream == NULL);
     session_forget_partial(worker, session);
+    backs_close_pinned(worker, session);
     lp_free(session->name);
     session_stop_requesting(worker, session);
     atomic_fetch_sub_explicit(&worker->shared->sessions_count, 1, memory_order_relaxed);

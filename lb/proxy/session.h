@@ -31,13 +31,15 @@ struct session {
     struct stream *stream; /* NULL between two requests */
     struct partial *partial;
     struct lp_ip ip;
+    uint8_t stage : 7;     /* enum session_stage */
+    bool is_requester : 1; /* counted in acceptor->requesters_count */
     uint16_t port;
-    uint8_t stage;     /* enum session_stage */
-    bool is_requester; /* counted in acceptor->requesters_count */
-    char *name;        /* what its TLS asked for, where that matters later; else NULL */
     uint32_t since_ms; /* low bits: idle since, or the head's first byte, or the last byte read */
-    uint64_t close_at_ms; /* of a drain: idle sessions end then; 0: none */
+    char *name;        /* what its TLS asked for, where that matters later; else NULL */
+    struct lp_list *pinned; /* struct back: wait for this client and for no other; NULL: none yet */
+    uint64_t close_at_ms;   /* of a drain: idle sessions end then; 0: none */
 };
+static_assert(sizeof(struct session) == LP_CACHE_LINE + 72, "an idle client costs no more");
 
 extern const struct conn_ops session_ops;
 

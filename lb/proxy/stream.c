@@ -221,6 +221,8 @@ static void note_request(struct stream *stream, const struct http1_head *head,
     stream->flags |= request->wants_keep_alive ? STREAM_CLIENT_KEEPS : STREAM_CLIENT_CLOSES;
     if (request->is_idempotent)
         stream->flags |= STREAM_IDEMPOTENT;
+    if (request->authenticates_connection)
+        stream->flags |= STREAM_AUTHENTICATES;
     if (head->minor == 0)
         stream->flags |= STREAM_HTTP10;
     if (request->upgrade == HTTP1_UPGRADE_WEBSOCKET) {
@@ -426,6 +428,8 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
     if (fate == FRONT_KEEP &&
         (session_must_close(worker, session) || session->acceptor->listener == NULL))
         fate = FRONT_POLITE;
+    if (fate != FRONT_KEEP)
+        backs_close_pinned(worker, session);
     switch (fate) {
     case FRONT_KEEP:
         session_request_again(session);
@@ -586,6 +590,7 @@ void stream_become_long_lived(struct worker *worker, struct stream *stream)
     if (stream->request->head.size > 0)
         stream->note = log_note_create(&stream->request->head);
     if (stream->state == STREAM_TUNNEL) {
+        backs_close_pinned(worker, stream->session); /* no request follows */
         drop_request(worker, stream);
     } else {
         stream_drop_head(worker, stream);

@@ -63,6 +63,7 @@ enum {
     STREAM_RETRIED_REUSE = 1u << 13,  /* a dead idle connection was replaced once        */
     STREAM_SERVER_DEAF = 1u << 14,    /* a send failed: only what it still says counts   */
     STREAM_HEAD_ON_HEAP = 1u << 15,   /* request->head is heap memory, not a buffer      */
+    STREAM_AUTHENTICATES = 1u << 16,  /* ... the connection it is sent on                */
 };
 /* clang-format on */
 

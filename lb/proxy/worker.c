@@ -44,6 +44,8 @@ static void follow_drained(struct worker *worker, const struct snapshot *old,
         backs_close_idle(worker, now->drained[i]);
         closing_plan_server(worker, now->drained[i]);
     }
+    if (now->drained_count > 0)
+        backs_follow_drain(worker);
 }
 
 /* Timeouts change at once, also for those who wait already. */
@@ -189,8 +191,10 @@ static void on_memory_full(struct loop *loop)
         is_front ? session_of(stalled.conn)->stream : back_of(stalled.conn)->stream;
     if (stream != NULL)
         stream_end(worker, stream, is_front ? END_SLOW_CLIENT : END_SLOW_SERVER, FRONT_RESET);
-    else
+    else if (is_front)
         conn_abort(loop, stalled.conn);
+    else
+        back_evict(worker, back_of(stalled.conn));
 }
 
 /* --- the thread --- */

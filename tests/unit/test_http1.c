@@ -104,6 +104,7 @@ static void every_name_we_know_is_recognised_in_any_case(void **state)
     (void)state;
     static const char *const names[HTTP1_NAME_COUNT] = {
         [HTTP1_ACCEPT_ENCODING] = "Accept-Encoding",
+        [HTTP1_AUTHORIZATION] = "Authorization",
         [HTTP1_CONNECTION] = "Connection",
         [HTTP1_CONTENT_LENGTH] = "Content-Length",
         [HTTP1_CONTENT_TYPE] = "Content-Type",
@@ -509,6 +510,47 @@ static void a_server_says_for_how_many_seconds(void **state)
         assert_int_equal(response_of(rows[i].text, HTTP1_GET).keep_alive_seconds, rows[i].seconds);
 }
 
+#define CHALLENGE(value) STATUS("401", "WWW-Authenticate: " value "\r\n")
+
+static void some_schemes_authenticate_the_connection(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool authenticates;
+    } rows[] = {
+        {CHALLENGE("NTLM"), true},
+        {CHALLENGE("negotiate"), true},
+        {CHALLENGE("Negotiate oYG1MIGyoAMKAQGh=="), true},
+        {CHALLENGE("ntlm TlRMTVNTUAACAAAA"), true},
+        {CHALLENGE("Basic realm=\"x, y\", charset=\"UTF-8\",NTLM"), true},
+        {CHALLENGE("Basic realm=\"\\\"\", NTLM"), true},
+        {CHALLENGE(", ,\tNegotiate\t,"), true},
+        {CHALLENGE("Negotiate , Basic realm=x"), true},
+        {CHALLENGE("Basic realm=x\r\nX: y\r\nwww-authenticate: NTLM"), true},
+        {STATUS("407", "Proxy-Authenticate: NTLM\r\n"), true},
+        {CHALLENGE(""), false},
+        {CHALLENGE("Basic realm=\"NTLM, Negotiate\""), false},
+        {CHALLENGE("Basic realm=\"\\\", NTLM, \""), false},
+        {CHALLENGE("Basic realm=\"unfinished, NTLM"), false},
+        {CHALLENGE("Other ntlm=a, negotiate = b"), false},
+        {CHALLENGE("NTLM=Negotiate"), false},
+        {CHALLENGE("NTLMv2, Negotiator"), false},
+        {CHALLENGE("Bearer NTLM"), false},
+        {STATUS("401", "X-WWW-Authenticate: NTLM\r\n"), false},
+        {STATUS("403", "WWW-Authenticate: NTLM\r\n"), false},
+    };
+
+    for (size_t i = 0; i < LP_COUNT_OF(rows); i++)
+        if (response_of(rows[i].text, HTTP1_HEAD).authenticates_connection != rows[i].authenticates)
+            fail_msg("%s", rows[i].text);
+    assert_true(request_of(GET("Authorization: Negotiate YII=\r\n")).authenticates_connection);
+    assert_true(request_of(GET("authorization: Basic eDp5\r\nAuthorization: ntlm TlRM\r\n"))
+                    .authenticates_connection);
+    assert_false(request_of(GET("Authorization: Basic eDp5\r\n")).authenticates_connection);
+    assert_false(request_of(GET("")).authenticates_connection);
+}
+
 static void an_event_stream_is_known_by_its_type(void **state)
 {
     (void)state;
@@ -574,6 +616,7 @@ int main(void)
         cmocka_unit_test(the_body_of_a_response_depends_on_status_and_method),
         cmocka_unit_test(a_server_keeps_its_connection_as_it_says),
         cmocka_unit_test(a_server_says_for_how_many_seconds),
+        cmocka_unit_test(some_schemes_authenticate_the_connection),
         cmocka_unit_test(an_event_stream_is_known_by_its_type),
         cmocka_unit_test(a_101_is_a_websocket_only_with_both_fields),
         cmocka_unit_test(two_accept_values_are_none),
