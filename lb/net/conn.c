@@ -614,6 +614,14 @@ static void after_send(struct loop *loop, struct conn *conn)
         shut_now(loop, conn);
 }
 
+/* A send has failed: what waits behind it cannot follow. */
+static void drop_unsent(struct loop *loop, struct conn *conn)
+{
+    piece_drop(loop, &conn->io->next);
+    if ((conn->flags & CONN_TLS) != 0)
+        secure_drop_unsent(loop, conn);
+}
+
 static void on_send(struct loop *loop, struct conn *conn, int result)
 {
     struct conn_traffic *io = conn->io;
@@ -625,6 +633,8 @@ static void on_send(struct loop *loop, struct conn *conn, int result)
         return;
     }
     piece_drop(loop, &io->sending);
+    if (result <= 0)
+        drop_unsent(loop, conn);
     /* The rest of the piece, or what TLS itself has to say. */
     if (result > 0 && (conn->flags & CONN_TLS) != 0 && conn->state != CONN_CLOSING &&
         secure_send_more(loop, conn))

@@ -570,6 +570,16 @@ void conn_say_goodbye(struct loop *loop, struct conn *conn)
     piece_drop(loop, &goodbye);
 }
 
+void secure_drop_unsent(struct loop *loop, struct conn *conn)
+{
+    struct conn_tls *tls = conn_tls_of(conn);
+
+    piece_drop(loop, &tls->plain);
+    piece_drop(loop, &tls->control);
+    tls->has_more_to_say = false;
+    tls->has_said_goodbye = true;
+}
+
 void secure_release(struct loop *loop, struct conn *conn)
 {
     struct conn_tls *tls = conn_tls_of(conn);

@@ -34,6 +34,8 @@ int secure_receive(struct loop *loop, struct conn *conn, struct piece piece);
 void secure_send(struct loop *loop, struct conn *conn, struct piece piece);
 /* A send has ended. False: nothing of ours is left to send. */
 bool secure_send_more(struct loop *loop, struct conn *conn);
+/* A send has failed. No record would be understood any more, so not even a goodbye is said. */
+void secure_drop_unsent(struct loop *loop, struct conn *conn);
 /* Sends close_notify; nothing is being sent. False: it was said, or cannot be. */
 bool secure_close(struct loop *loop, struct conn *conn);
 /* loop->held_timer. */

@@ -44,6 +44,14 @@ const overTls = {
 const scenariosOverTls = {
   'an exchange over TLS on both sides': scenarios['an exchange with a body both ways'],
   'a WebSocket over TLS on both sides': scenarios['a WebSocket that echoes and closes'],
+  'a WebSocket over TLS with much to say': async (lab) => {
+    const socket = await lab.rawWebSocket();
+    if (socket.response.status !== 101) return socket.response.status;
+    for (let i = 0; i < 3; i++) await socket.send(body);
+    for (let i = 0; i < 3; i++) assert.equal(await socket.message(), body);
+    await socket.close(1000);
+    return 200;
+  },
 };
 
 // The client's own view of a failure: refused with a status of ours, or a connection that ended.
