@@ -381,8 +381,11 @@ static void begin_discarding(struct loop *loop, struct conn *conn)
 {
     if ((conn->flags & CONN_SHUT) == 0)
         shut_now(loop, conn);
-    if (conn->io->sending.size > 0)
-        return; /* close_notify: on_send() comes back */
+    if (conn->io->sending.size > 0) {
+        /* close_notify: on_send() comes back, if the peer takes it. */
+        lp_timer_set(&loop->wheel, &conn->timer, loop->now_ms + conn->stalled_ms);
+        return;
+    }
     if (conn_is_eof(conn)) {
         conn_abort(loop, conn);
         return;

@@ -32,12 +32,13 @@ static bool parse(struct uring_fault *fault, char *text)
             found = true;
         }
     fault->is_short = strcmp(error, "short") == 0;
+    fault->is_stuck = strcmp(error, "stuck") == 0;
     for (unsigned i = 0; i < LP_COUNT_OF(errors); i++)
         if (strcmp(error, errors[i].name) == 0)
             fault->error = errors[i].error;
     fault->left = (uint32_t)strtoul(first, NULL, 10);
     fault->every = every == NULL ? 0 : (uint32_t)strtoul(every, NULL, 10);
-    return found && fault->left > 0 && (fault->is_short || fault->error != 0);
+    return found && fault->left > 0 && (fault->is_short || fault->is_stuck || fault->error != 0);
 }
 
 void uring_fault_init(struct uring_fault *fault)
@@ -64,6 +65,10 @@ unsigned uring_fault_apply(struct uring_fault *fault, struct io_uring_sqe *sqe, 
             sqe->len /= 2;
             sqe->msg_flags &= ~(unsigned)MSG_WAITALL;
         }
+        return 0;
+    }
+    if (fault->is_stuck) {
+        io_uring_prep_poll_add(sqe, sqe->fd, 0); /* until it is cancelled, or both sides are shut */
         return 0;
     }
     io_uring_prep_nop(sqe);

@@ -2,8 +2,8 @@
  *
  * LIMPET_FAULT=OP:ERROR:N[:EVERY] in the environment, e.g. `recv:ENOBUFS:5` (the fifth receive of
  * each thread) or `send:short:1:3` (the first send and each third one after it). OP is accept,
- * connect, recv or send; ERROR an errno name below, or `short` for sends. Release builds have none
- * of this. */
+ * connect, recv or send; ERROR an errno name below, or for sends `short`, or `stuck`: the peer
+ * takes nothing. Release builds have none of this. */
 #ifndef LP_LB_URING_FAULT_H
 #define LP_LB_URING_FAULT_H
 
@@ -15,7 +15,7 @@
 
 struct uring_fault {
 #ifdef LP_DEBUG
-    bool is_on, is_short;
+    bool is_on, is_short, is_stuck;
     enum uring_op op;
     int error;
     uint32_t left, every;

@@ -103,3 +103,17 @@ function describeFaults(name, what) {
 
 for (const [name, scenario] of Object.entries(scenarios)) describeFaults(name, { scenario, options: () => ({}), operations: OPERATIONS_MAX });
 for (const [name, scenario] of Object.entries(scenariosOverTls)) describeFaults(name, { scenario, ...overTls });
+
+describe('a peer that does not take our close_notify', { concurrency: 3 }, () => {
+  const handle = (request, answer) => answer.respond(200); // in one piece
+  const options = { workers: 1, servers: { s1: { handle } }, timeouts: { keep_alive: '200ms', stalled: '300ms', linger: '10s' }, listeners: overTls.options().listeners };
+
+  for (const [what, end] of [['that was idle for too long', () => {}], ['whose turn in a drain has come', (lab) => lab.terminate()]])
+    test(`is not waited for longer than timeouts.stalled: a client ${what}`, async (t) => {
+      const lab = await Lab.start(t, { ...options, env: { LIMPET_FAULT: 'send:stuck:5' } }); // two flights, request, answer
+      const client = await lab.connect({ tls: { maxVersion: 'TLSv1.2' } }); // whose tickets have no send of their own
+      assert.equal((await client.request('/')).status, 200);
+      end(lab);
+      await client.isClosed();
+    });
+});
