@@ -418,11 +418,26 @@ static void leave_server(struct stream *stream)
     stream->flags &= ~(uint32_t)STREAM_COUNTED;
 }
 
-static void end_front(struct worker *worker, struct stream *stream, enum front_fate fate)
+/* How long a client is waited for that has heard all. */
+struct patience {
+    uint32_t linger_ms, stalled_ms;
+};
+
+static struct patience patience_of(const struct worker *worker, const struct stream *stream)
+{
+    const struct lp_cfg_timeouts *timeouts = &worker_config(worker)->timeouts;
+    const struct policy *policy = stream->policy;
+
+    if (policy == NULL)
+        return (struct patience){timeouts->linger, timeouts->stalled};
+    return (struct patience){policy_ms(&policy->linger_ms), policy_ms(&policy->stalled_ms)};
+}
+
+static void end_front(struct worker *worker, struct stream *stream, enum front_fate fate,
+                      struct patience patience)
 {
     struct session *session = stream->session;
     struct loop *loop = &worker->loop;
-    const struct lp_cfg_timeouts *timeouts = &worker_config(worker)->timeouts;
 
     session->stream = NULL;
     if (fate == FRONT_KEEP &&
@@ -440,10 +455,7 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
             return;
         /* fall through */
     case FRONT_POLITE:
-        conn_end_politely(
-            loop, &session->conn,
-            stream->policy != NULL ? policy_ms(&stream->policy->linger_ms) : timeouts->linger,
-            stream->policy != NULL ? policy_ms(&stream->policy->stalled_ms) : timeouts->stalled);
+        conn_end_politely(loop, &session->conn, patience.linger_ms, patience.stalled_ms);
         return;
     case FRONT_ABORT:
         conn_abort(loop, &session->conn);
@@ -475,11 +487,13 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
         else
             back_release(worker, back, false, 0);
     }
+    /* Of a stream that has no server only the snapshot holds the pool, and with it the policy. */
+    struct patience patience = patience_of(worker, stream);
     drop_request(worker, stream);
     lp_free(stream->note);
     lp_list_remove(&stream->link);
     lp_list_push_back(&worker->ended_streams, &stream->link);
-    end_front(worker, stream, fate);
+    end_front(worker, stream, fate, patience);
     leave_server(stream);
 }
 
