@@ -32,13 +32,23 @@ static struct pool *create_pool(struct registry *registry, struct lp_slice name)
     return pool;
 }
 
-static void destroy_pool(struct pool *pool)
+static void sweep_policies(struct pool *pool)
 {
-    while (pool->policies != NULL) {
-        struct policy *policy = pool->policies;
-        pool->policies = policy->next;
+    for (struct policy **at = &pool->policies; *at != NULL;) {
+        struct policy *policy = *at;
+        if (policy->routes_count > 0 ||
+            atomic_load_explicit(&policy->streams_count, memory_order_acquire) > 0) {
+            at = &policy->next;
+            continue;
+        }
+        *at = policy->next;
         lp_free(policy);
     }
+}
+
+static void destroy_pool(struct pool *pool)
+{
+    LP_ASSERT(pool->policies == NULL);
     lp_list_remove(&pool->link);
     lp_free(pool->name);
     lp_free(pool);
@@ -57,6 +67,7 @@ uint32_t registry_sweep(struct registry *registry, bool force)
             else if (!server->is_listed)
                 draining_count++;
         }
+        sweep_policies(pool);
         if (pool->snapshots_count == 0 && lp_list_is_empty(&pool->servers))
             destroy_pool(pool);
     }
@@ -88,7 +99,7 @@ static bool policy_says(const struct policy *policy, const struct lp_cfg_timeout
            policy->stalled_ms == timeouts->stalled && policy->linger_ms == timeouts->linger;
 }
 
-struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route)
+static struct policy *find_policy(struct pool *pool, const struct lp_cfg_route *route)
 {
     if (!route->has_own_timeouts)
         return &pool->policy;
@@ -99,6 +110,14 @@ struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route)
     set_policy(policy, &route->timeouts);
     policy->next = pool->policies;
     pool->policies = policy;
+    return policy;
+}
+
+struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route)
+{
+    struct policy *policy = find_policy(pool, route);
+
+    policy->routes_count++;
     return policy;
 }
 

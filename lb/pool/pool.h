@@ -12,11 +12,14 @@
 #include "tls/tls.h"
 
 /* A stream's timeouts, which it keeps when it lets go of its snapshot. Read them with
- * policy_ms(). */
+ * policy_ms(). The pool's own one lives as long as the pool; that of a route with its own timeouts
+ * as long as such a route of any snapshot, and as any stream of such a one. */
 struct policy {
     struct policy *next; /* of the same pool; owned by it */
     _Atomic uint32_t body_ms, connect_ms, response_ms, stream_idle_ms, half_closed_ms, stalled_ms,
         linger_ms;
+    uint32_t routes_count;          /* control thread only */
+    _Atomic uint32_t streams_count; /* without a snapshot; not counted of the pool's own */
 };
 
 struct pool {
@@ -66,8 +69,13 @@ void pool_view_bind(struct pool_view *view, struct registry *registry, struct lp
 void pool_view_unbind(struct pool_view *view);
 void pool_view_deinit(struct pool_view *view);
 
-/* The policy for streams of that route: the pool's own one, or one that holds just these values. */
+/* The policy for streams of that route: the pool's own one, or one that holds just these values.
+ * Counts the route, until policy_put(). */
 struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route);
+static inline void policy_put(struct policy *policy)
+{
+    policy->routes_count--;
+}
 static inline uint32_t policy_ms(const _Atomic uint32_t *member)
 {
     return atomic_load_explicit(member, memory_order_relaxed);

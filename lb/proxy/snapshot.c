@@ -125,9 +125,12 @@ void snapshot_destroy(struct snapshot *snapshot)
 {
     const struct lp_config *config = snapshot->config;
 
-    for (uint32_t i = 0; snapshot->listeners != NULL && i < config->listeners_count; i++)
+    for (uint32_t i = 0; snapshot->listeners != NULL && i < config->listeners_count; i++) {
         for (uint32_t b = 0; b < config->listeners[i].binds_count; b++)
             snapshot->listeners[i].endpoints[b]->snapshots_count--;
+        for (uint32_t r = 0; r < config->listeners[i].routes_count; r++)
+            policy_put(snapshot->listeners[i].routes[r].policy);
+    }
     for (uint32_t i = 0; i < snapshot->drained_count; i++)
         snapshot->drained[i]->snapshots_count--;
     for (uint32_t i = 0; snapshot->fronts != NULL && i < config->listeners_count; i++)

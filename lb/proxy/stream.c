@@ -387,13 +387,25 @@ void streams_shrink(struct loop *loop, struct loop_timer *timer)
     }
 }
 
-void stream_drop_snapshot(struct worker *worker, struct stream *stream)
+static void drop_snapshot(struct worker *worker, struct stream *stream)
 {
     if (stream->request->snapshot != NULL)
         worker_drop_snapshot(worker, stream->request->snapshot);
     stream->request->snapshot = NULL;
     stream->request->route = NULL;
     stream->request->listener = NULL;
+}
+
+void stream_drop_snapshot(struct worker *worker, struct stream *stream)
+{
+    const struct snap_route *route = stream->request->route;
+
+    LP_ASSERT(stream->server != NULL); /* which holds the pool */
+    if (route != NULL && route->config->has_own_timeouts) {
+        stream->flags |= STREAM_HOLDS_POLICY;
+        atomic_fetch_add_explicit(&stream->policy->streams_count, 1, memory_order_relaxed);
+    }
+    drop_snapshot(worker, stream);
 }
 
 /* --- end --- */
@@ -405,7 +417,7 @@ static void drop_request(struct worker *worker, struct stream *stream)
     stream_drop_head(worker, stream);
     partial_free(&stream->request->partial);
     lp_free(stream->request->location);
-    stream_drop_snapshot(worker, stream);
+    drop_snapshot(worker, stream);
     lp_pool_put(&worker->requests, stream->request->slot);
     stream->request = NULL;
 }
@@ -413,9 +425,11 @@ static void drop_request(struct worker *worker, struct stream *stream)
 /* The last use of the server, its pool and policy: the control thread may free them now. */
 static void leave_server(struct stream *stream)
 {
+    if (stream_has(stream, STREAM_HOLDS_POLICY))
+        atomic_fetch_sub_explicit(&stream->policy->streams_count, 1, memory_order_release);
     if (stream->server != NULL && stream_has(stream, STREAM_COUNTED))
         atomic_fetch_sub_explicit(&stream->server->active_count, 1, memory_order_release);
-    stream->flags &= ~(uint32_t)STREAM_COUNTED;
+    stream->flags &= ~(uint32_t)(STREAM_COUNTED | STREAM_HOLDS_POLICY);
 }
 
 /* How long a client is waited for that has heard all. */
@@ -605,6 +619,7 @@ void stream_become_long_lived(struct worker *worker, struct stream *stream)
         stream->note = log_note_create(&stream->request->head);
     if (stream->state == STREAM_TUNNEL) {
         backs_close_pinned(worker, stream->session); /* no request follows */
+        stream_drop_snapshot(worker, stream);
         drop_request(worker, stream);
     } else {
         stream_drop_head(worker, stream);

@@ -64,6 +64,7 @@ enum {
     STREAM_SERVER_DEAF = 1u << 14,    /* a send failed: only what it still says counts   */
     STREAM_HEAD_ON_HEAP = 1u << 15,   /* request->head is heap memory, not a buffer      */
     STREAM_AUTHENTICATES = 1u << 16,  /* ... the connection it is sent on                */
+    STREAM_HOLDS_POLICY = 1u << 17,   /* in policy->streams_count                        */
 };
 /* clang-format on */
 

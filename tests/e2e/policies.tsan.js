@@ -37,3 +37,35 @@ describe('a pool that a reload removes', () => {
     await lab.exitsWith(0);
   });
 });
+
+describe('timeouts of a route', () => {
+  test('serve the streams that began with them over reloads that change them', async (t) => {
+    const held = [];
+    const handle = async (request, answer) => {
+      await new Promise((resolve) => held.push(resolve));
+      await answer.respond(200, {}, 'at last');
+    };
+    const routes = [{ match: { upgrade: 'websocket' }, pool: 'app' }, { pool: 'app' }];
+    const lab = await Lab.start(t, { servers: { s1: { handle } }, listeners: { web: { routes } } });
+    for (let i = 0; i < 10; i++) {
+      const sockets = await Promise.all([1, 2, 3, 4].map(() => lab.websocket()));
+      const clients = await Promise.all([1, 2, 3, 4].map(() => lab.connect()));
+      for (const client of clients) await client.send('/');
+      await eventually(() => held.length === 4, 'the requests');
+      for (let n = 0; n < 2; n++) {
+        const reload = await lab.reload((config) => {
+          for (const route of config.listeners.web.routes) route.timeouts = { stream_idle: `${100 + 2 * i + n}s` };
+        });
+        assert.ok(reload.isDone, reload.line);
+      }
+      held.splice(0).forEach((release) => release());
+      for (const client of clients) assert.equal((await client.response()).text, 'at last');
+      for (const socket of sockets) {
+        await socket.echoes('still here');
+        socket.close(1000);
+        await socket.isClosedWith(1000);
+      }
+    }
+    await eventually(async () => (await lab.reload()).snapshots === 1, 'old snapshots to go');
+  });
+});

@@ -360,14 +360,9 @@ static void a_heavy_server_that_is_down_costs_as_many_turns_as_there_are_servers
 
 /* --- run-time servers --- */
 
-static struct snapshot *bind_again(struct bench *bench, const char *servers)
+static struct snapshot *bind_yaml(struct bench *bench, const char *yaml)
 {
-    char yaml[512];
     struct snapshot *next = NULL;
-
-    snprintf(yaml, sizeof(yaml),
-             "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\npools: {p: {servers: {%s}}}\n",
-             servers);
     struct lp_config_report report;
     struct lp_config *config = NULL;
     struct lp_err err = {0};
@@ -376,6 +371,16 @@ static struct snapshot *bind_again(struct bench *bench, const char *servers)
     lp_config_report_deinit(&report);
     snapshot_bind(next, &bench->registry, &bench->endpoints);
     return next;
+}
+
+static struct snapshot *bind_again(struct bench *bench, const char *servers)
+{
+    char yaml[512];
+
+    snprintf(yaml, sizeof(yaml),
+             "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\npools: {p: {servers: {%s}}}\n",
+             servers);
+    return bind_yaml(bench, yaml);
 }
 
 static struct server *by_name(const struct snapshot *snapshot, char name)
@@ -413,6 +418,64 @@ static void a_server_is_the_same_object_wherever_a_new_file_lists_it(void **stat
     tear_down(&bench);
 }
 
+/* --- policies --- */
+
+static struct snapshot *bind_with_timeouts(struct bench *bench, unsigned idle_s)
+{
+    char yaml[512];
+
+    snprintf(yaml, sizeof(yaml),
+             "listeners: {w: {bind: \"127.0.0.1:7001\", routes: [{match: {path: /a}, pool: p, "
+             "timeouts: {stream_idle: %us}}, {match: {path: /b}, pool: p, timeouts: {stream_idle: "
+             "%us}}, {pool: p}]}}\n"
+             "pools: {p: {servers: {a: \"127.0.0.1:1\"}}}\n",
+             idle_s, idle_s);
+    return bind_yaml(bench, yaml);
+}
+
+static unsigned policies_count(const struct snapshot *snapshot)
+{
+    unsigned count = 0;
+
+    for (const struct policy *p = snapshot->pools[0].pool->policies; p != NULL; p = p->next)
+        count++;
+    return count;
+}
+
+static void a_policy_lives_as_long_as_a_route_or_a_stream_of_it(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {servers: {a: \"127.0.0.1:1\"}}}\n");
+    struct snapshot *first = bind_with_timeouts(&bench, 5000);
+    struct policy *policy = first->listeners[0].routes[0].policy;
+    assert_ptr_equal(first->listeners[0].routes[1].policy, policy);
+    assert_ptr_equal(first->listeners[0].routes[2].policy, &first->pools[0].pool->policy);
+    policy->streams_count++; /* a tunnel that outlives its snapshot */
+
+    struct snapshot *last = first;
+    for (unsigned i = 1; i <= 1000; i++) {
+        struct snapshot *next = bind_with_timeouts(&bench, i);
+        snapshot_destroy(last);
+        registry_sweep(&bench.registry, false);
+        assert_int_equal(policies_count(next), 2);
+        last = next;
+    }
+    assert_int_equal(policy_ms(&policy->stream_idle_ms), 5000000);
+    struct snapshot *again = bind_with_timeouts(&bench, 5000);
+    assert_ptr_equal(again->listeners[0].routes[0].policy, policy);
+    snapshot_destroy(last);
+    policy->streams_count--;
+    registry_sweep(&bench.registry, false);
+    assert_int_equal(policies_count(again), 1);
+    snapshot_destroy(again);
+    registry_sweep(&bench.registry, false);
+    assert_int_equal(policies_count(bench.snapshot), 0);
+    tear_down(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +489,7 @@ int main(void)
         cmocka_unit_test(least_connections_weighs_what_is_open),
         cmocka_unit_test(each_server_is_tried_once_in_rank_order),
         cmocka_unit_test(a_server_is_the_same_object_wherever_a_new_file_lists_it),
+        cmocka_unit_test(a_policy_lives_as_long_as_a_route_or_a_stream_of_it),
         cmocka_unit_test(when_all_are_down_they_are_rejected_or_tried_as_configured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
