@@ -110,6 +110,11 @@ static inline bool conn_is_truncated(const struct conn *conn)
 {
     return (conn->flags & CONN_TRUNCATED) != 0;
 }
+/* The owner goes on after an error of a receive: it stands for an end that came too early. */
+static inline void conn_note_reset(struct conn *conn)
+{
+    conn->flags |= CONN_EOF | CONN_TRUNCATED;
+}
 static inline bool conn_can_send(const struct conn *conn)
 {
     return conn->io->next.size == 0 && conn->state == CONN_OPEN;

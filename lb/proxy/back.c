@@ -213,14 +213,18 @@ static bool may_repeat(const struct stream *stream)
            stream->class == CLASS_HTTP;
 }
 
+static ssize_t peek(const struct back *back)
+{
+    char byte;
+
+    return recv(back->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+}
+
 /* Neither has it ended nor did its server say anything that we have not read. Under TLS that may
  * have been a ticket as well as a close_notify; who has to be sure takes it for the worse. */
 static bool is_silent(const struct back *back)
 {
-    char byte;
-    ssize_t size = recv(back->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-    return size < 0 && (errno == EAGAIN || errno == EINTR);
+    return peek(back) < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
 static struct back *use_again(struct worker *worker, struct stream *stream, struct back *back)
@@ -431,16 +435,35 @@ static enum end_reason reason_of(int error)
     return error == 0 || error == EPIPE ? END_SERVER_CLOSED : END_SERVER_RESET;
 }
 
-static void on_lost(struct worker *worker, struct stream *stream, int error)
+/* The server was reset. What it said before is passed on first, and decides how the stream ends. */
+static void on_reset(struct worker *worker, struct back *back, int error)
 {
-    if (stream->state == STREAM_TUNNEL) {
-        stream_end(worker, stream, reason_of(error),
-                   stream->class == CLASS_TCP ? FRONT_RESET : FRONT_POLITE);
-        return;
+    struct stream *stream = back->stream;
+
+    conn_note_reset(&back->conn);
+    stream->eof_reason = (uint8_t)reason_of(error);
+    stream->flags |= STREAM_SERVER_DEAF;
+    stream_step(worker, stream);
+}
+
+/* The server takes no more, but it may have said something already, or say why; that comes first,
+ * if it comes soon. */
+static void on_deaf(struct worker *worker, struct back *back, int error)
+{
+    struct stream *stream = back->stream;
+    bool may_hear = stream->state == STREAM_TUNNEL || stream_has(stream, STREAM_BODY_SENT) ||
+                    back->conn.io->in.size > 0 || peek(back) > 0;
+
+    if (stream->state == STREAM_CONNECT) { /* its PROXY header */
+        stream_fail(worker, stream, 502, reason_of(error));
+    } else if (may_hear) {
+        stream->flags |= STREAM_SERVER_DEAF;
+        back->since_ms = (uint32_t)worker->loop.now_ms;
+        stream_arm_timers(worker, stream);
+        stream_step(worker, stream);
+    } else if (!stream_retry_reused(worker, stream)) {
+        stream_fail(worker, stream, 502, reason_of(error));
     }
-    if (stream->state == STREAM_EXCHANGE && stream_retry_reused(worker, stream))
-        return;
-    stream_fail(worker, stream, 502, reason_of(error));
 }
 
 static void on_recv(struct loop *loop, struct conn *conn, int error)
@@ -457,12 +480,12 @@ static void on_recv(struct loop *loop, struct conn *conn, int error)
             conn_abort(loop, conn);
         return;
     }
-    back->since_ms = (uint32_t)loop->now_ms;
-    if (error != 0) {
-        on_lost(worker, stream, error);
-        return;
-    }
-    stream_step(worker, stream);
+    if (!stream_has(stream, STREAM_SERVER_DEAF) || stream->state != STREAM_TUNNEL)
+        back->since_ms = (uint32_t)loop->now_ms;
+    if (error != 0)
+        on_reset(worker, back, error);
+    else
+        stream_step(worker, stream);
 }
 
 static void on_sent(struct loop *loop, struct conn *conn, int error)
@@ -475,23 +498,12 @@ static void on_sent(struct loop *loop, struct conn *conn, int error)
             drop_idle(worker, back);
         return;
     }
-    if (error == 0) {
-        back->since_ms = (uint32_t)loop->now_ms;
-        stream_step(worker, back->stream);
+    if (error != 0) {
+        on_deaf(worker, back, error);
         return;
     }
-    /* The server takes no more of a body, but it may have answered already: what it said comes
-     * first, if it comes soon. */
-    bool may_hear = (conn->flags & (CONN_RECV_ARMED | CONN_STARVED)) != 0 || conn->io->in.size > 0;
-    if (back->stream->state == STREAM_EXCHANGE && stream_has(back->stream, STREAM_BODY_SENT) &&
-        may_hear) {
-        back->stream->flags |= STREAM_SERVER_DEAF;
-        back->since_ms = (uint32_t)loop->now_ms;
-        stream_arm_timers(worker, back->stream);
-        stream_step(worker, back->stream);
-        return;
-    }
-    on_lost(worker, back->stream, error);
+    back->since_ms = (uint32_t)loop->now_ms;
+    stream_step(worker, back->stream);
 }
 
 static void on_timer(struct loop *loop, struct conn *conn)

@@ -123,6 +123,7 @@ bool stream_retry_reused(struct worker *worker, struct stream *stream)
     back_release(worker, back, false, 0);
     stream->flags |= STREAM_RETRIED_REUSE;
     stream->flags &= ~(uint32_t)STREAM_SERVER_DEAF;
+    stream->eof_reason = END_DONE;
     stream->retries_count++;
     stream_enter(stream, STREAM_CONNECT);
     begin_connecting(worker, stream);

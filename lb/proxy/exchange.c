@@ -407,13 +407,18 @@ static void on_final_head(struct worker *worker, struct stream *stream,
         stream_arm_timers(worker, stream);
 }
 
+static enum end_reason lost_reason(const struct stream *stream)
+{
+    return stream->eof_reason != END_DONE ? (enum end_reason)stream->eof_reason : END_SERVER_CLOSED;
+}
+
 /* Closed, before a whole head. */
 static void on_no_answer(struct worker *worker, struct stream *stream)
 {
     if (stream->back->conn.io->in.size == 0 && stream->request->partial == NULL &&
         stream_retry_reused(worker, stream))
         return;
-    stream_fail(worker, stream, 502, END_SERVER_CLOSED);
+    stream_fail(worker, stream, 502, lost_reason(stream));
 }
 
 /* Reads heads until the final one went on. False when the stream went elsewhere. */
@@ -485,11 +490,6 @@ static bool read_response_head(struct worker *worker, struct stream *stream)
 
 /* --- the response body --- */
 
-static void on_truncated(struct worker *worker, struct stream *stream)
-{
-    stream_end(worker, stream, END_SERVER_CLOSED, FRONT_RESET);
-}
-
 static bool send_response_piece(struct worker *worker, struct stream *stream)
 {
     struct conn *back = &stream->back->conn;
@@ -535,7 +535,9 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
         return true;
     if (back->io->in.size == 0 && conn_is_eof(back)) {
         if (stream->down.body != HTTP1_BODY_UNTIL_CLOSE || conn_is_truncated(back)) {
-            on_truncated(worker, stream);
+            if (!conn_has_sent_all(front))
+                return true; /* what there is of it */
+            stream_end(worker, stream, lost_reason(stream), FRONT_RESET);
             return false;
         }
         stream->flags |= STREAM_DOWN_DONE;

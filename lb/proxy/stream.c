@@ -562,13 +562,28 @@ static enum end_reason reason_of_front(int error)
     return error == EPIPE || error == 0 ? END_CLIENT_CLOSED : END_CLIENT_RESET;
 }
 
+/* A client of a tunnel is gone. What it said before goes on first, and tunnel_step() ends. */
+static void lose_client(struct worker *worker, struct stream *stream)
+{
+    stream->flags |= STREAM_CLIENT_DEAF;
+    stream_arm_timers(worker, stream);
+    tunnel_step(worker, stream);
+}
+
 void stream_on_front_recv(struct worker *worker, struct stream *stream, int error)
 {
+    if (error != 0 && stream->state == STREAM_TUNNEL) {
+        conn_note_reset(&stream->session->conn);
+        stream->eof_reason = (uint8_t)reason_of_front(error);
+        lose_client(worker, stream);
+        return;
+    }
     if (error != 0) {
         stream_end(worker, stream, reason_of_front(error), FRONT_ABORT);
         return;
     }
-    stream->session->since_ms = (uint32_t)worker->loop.now_ms;
+    if (!stream_has(stream, STREAM_CLIENT_DEAF))
+        stream->session->since_ms = (uint32_t)worker->loop.now_ms;
     /* A client that is gone while it waits needs no server any more. */
     if (stream->state == STREAM_CONNECT && stream->class != CLASS_TCP &&
         conn_is_eof(&stream->session->conn) && stream->session->conn.io->in.size == 0) {
@@ -580,10 +595,14 @@ void stream_on_front_recv(struct worker *worker, struct stream *stream, int erro
 
 void stream_on_front_sent(struct worker *worker, struct stream *stream, int error)
 {
-    if (error != 0)
+    if (error != 0 && stream->state == STREAM_TUNNEL) {
+        stream->session->since_ms = (uint32_t)worker->loop.now_ms;
+        lose_client(worker, stream);
+    } else if (error != 0) {
         stream_end(worker, stream, reason_of_front(error), FRONT_ABORT);
-    else
+    } else {
         stream_step(worker, stream);
+    }
 }
 
 bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to)

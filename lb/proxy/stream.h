@@ -65,6 +65,7 @@ enum {
     STREAM_HEAD_ON_HEAP = 1u << 15,   /* request->head is heap memory, not a buffer      */
     STREAM_AUTHENTICATES = 1u << 16,  /* ... the connection it is sent on                */
     STREAM_HOLDS_POLICY = 1u << 17,   /* in policy->streams_count                        */
+    STREAM_CLIENT_DEAF = 1u << 18,    /* of a tunnel: a send to the client failed        */
 };
 /* clang-format on */
 
@@ -114,7 +115,7 @@ struct stream {
     uint32_t slot;
     uint16_t status, close_code;
     uint8_t state, class, end_reason, closing, closing_reason, retries_count;
-    uint8_t eof_reason;   /* of a tunnel: who said FIN first */
+    uint8_t eof_reason;   /* of a tunnel: who said FIN first; of any: who was reset */
     uint8_t first_to_end; /* of a tunnel: enum side whose Close or FIN came first */
 };
 

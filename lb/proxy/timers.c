@@ -80,6 +80,8 @@ static uint64_t front_due(const struct worker *worker, const struct stream *stre
         return NEVER;
     if (waits_for_request_body(stream))
         due_ms = after(worker, stream->session->since_ms, policy_ms(&policy->body_ms));
+    if (stream_has(stream, STREAM_CLIENT_DEAF) && !conn_is_eof(&stream->session->conn))
+        due_ms = after(worker, stream->session->since_ms, policy_ms(&policy->linger_ms));
     due_ms = earlier(due_ms, idle_due(worker, stream));
     if (stream->half_closed_ms != 0)
         due_ms = earlier(due_ms,
@@ -104,6 +106,11 @@ static void act_on_front(struct worker *worker, struct stream *stream)
         is_due(worker, after(worker, stream->session->since_ms, policy_ms(&policy->body_ms)))) {
         stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
         stream_fail(worker, stream, 408, END_BODY_TIMEOUT);
+    } else if (stream_has(stream, STREAM_CLIENT_DEAF) &&
+               is_due(worker,
+                      after(worker, stream->session->since_ms, policy_ms(&policy->linger_ms)))) {
+        stream_end(worker, stream, END_CLIENT_CLOSED,
+                   stream->class == CLASS_TCP ? FRONT_RESET : FRONT_ABORT);
     } else if (stream->closing == CLOSING_SENT &&
                is_due(worker, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)))) {
         closing_finish(worker, stream);
@@ -182,7 +189,9 @@ static uint64_t back_due(const struct worker *worker, const struct stream *strea
     if (stream->state == STREAM_CONNECT)
         return after(worker, stream->back->since_ms, policy_ms(&policy->connect_ms));
     if (stream_has(stream, STREAM_SERVER_DEAF))
-        return after(worker, stream->back->since_ms, policy_ms(&policy->linger_ms));
+        return conn_is_eof(&stream->back->conn)
+                   ? NEVER /* it has said all, the client is waited for */
+                   : after(worker, stream->back->since_ms, policy_ms(&policy->linger_ms));
     if (waits_for_response(stream))
         return after(worker, stream->back->since_ms, policy_ms(&policy->response_ms));
     return NEVER;
@@ -198,7 +207,10 @@ static void act_on_back(struct worker *worker, struct stream *stream)
         stream_on_connect_failed(worker, stream, ETIMEDOUT);
         return;
     }
-    if (stream_has(stream, STREAM_SERVER_DEAF))
+    if (stream->state == STREAM_TUNNEL)
+        stream_end(worker, stream, END_SERVER_CLOSED,
+                   stream->class == CLASS_TCP ? FRONT_RESET : FRONT_POLITE);
+    else if (stream_has(stream, STREAM_SERVER_DEAF))
         stream_fail(worker, stream, 502, END_SERVER_CLOSED);
     else
         stream_fail(worker, stream, 504, END_RESPONSE_TIMEOUT);

@@ -17,9 +17,17 @@ void tunnel_begin(struct worker *worker, struct stream *stream)
     tunnel_step(worker, stream);
 }
 
-static bool takes_more(const struct conn *conn)
+/* A send to it has failed, or it was reset. It may have said something before. */
+static bool is_deaf(const struct stream *stream, const struct conn *side)
 {
-    return conn_can_send(conn) && (conn->flags & (CONN_SHUT | CONN_SHUT_WANTED)) == 0;
+    return stream_has(stream,
+                      side == &stream->back->conn ? STREAM_SERVER_DEAF : STREAM_CLIENT_DEAF);
+}
+
+static bool takes_more(const struct stream *stream, const struct conn *conn)
+{
+    return conn_can_send(conn) && (conn->flags & (CONN_SHUT | CONN_SHUT_WANTED)) == 0 &&
+           !is_deaf(stream, conn);
 }
 
 /* The client has our Close: what the server still says is for nobody. */
@@ -35,7 +43,7 @@ static void forward(struct worker *worker, struct stream *stream, struct directi
 {
     bool is_down = direction == &stream->down;
 
-    while (from->io->in.size > 0 && takes_more(to)) {
+    while (from->io->in.size > 0 && takes_more(stream, to)) {
         bool ends_at_boundary = is_down && stream->closing == CLOSING_WANTED;
         uint32_t size = from->io->in.size;
         if (stream->class == CLASS_WEBSOCKET)
@@ -67,16 +75,33 @@ static void note_eof(struct worker *worker, struct stream *stream, enum end_reas
     stream_arm_timers(worker, stream);
 }
 
+/* Its end is not whole, or nothing reaches it any more: both directions end. */
+static bool is_cut(const struct stream *stream, const struct conn *from)
+{
+    return is_deaf(stream, from) || (stream->class == CLASS_TCP && conn_is_truncated(from));
+}
+
+static void end_cut(struct worker *worker, struct stream *stream, enum end_reason who)
+{
+    bool is_client = who == END_CLIENT_CLOSED;
+
+    if (stream->class == CLASS_TCP) /* bytes may be missing: it must not look like the end */
+        stream_end(worker, stream, is_client ? END_CLIENT_RESET : END_SERVER_RESET, FRONT_RESET);
+    else
+        stream_end(worker, stream,
+                   stream->eof_reason != END_DONE ? (enum end_reason)stream->eof_reason : who,
+                   is_client ? FRONT_ABORT : FRONT_POLITE);
+}
+
 /* Passes on an end, or asks for more. */
 static void follow(struct worker *worker, struct stream *stream, struct conn *from, struct conn *to,
                    enum end_reason who)
 {
-    if (from->io->in.size > 0)
+    if (from->io->in.size > 0 && !(conn_is_eof(from) && is_deaf(stream, to)))
         return;
-    if (stream->class == CLASS_TCP && conn_is_truncated(from)) {
-        /* Bytes may be missing: the other side must not take it for the end. */
-        stream_end(worker, stream, who == END_CLIENT_CLOSED ? END_CLIENT_RESET : END_SERVER_RESET,
-                   FRONT_RESET);
+    if (conn_is_eof(from) && is_cut(stream, from)) {
+        if (conn_has_sent_all(to) || is_deaf(stream, to))
+            end_cut(worker, stream, who);
     } else if (conn_is_eof(from)) {
         conn_shut(&worker->loop, to);
         note_eof(worker, stream, who);

@@ -37,6 +37,15 @@ const user = (response) => response.get('x-user');
 const login = { headers: { Authorization: 'Negotiate bob' } };
 const start = (t, { server = authenticates(), ...more } = {}) => Lab.start(t, { workers: 1, servers: { s1: server }, ...more });
 
+/** While limpet stands still: done() happens, so it finds all of it at once. */
+async function atOnce(lab, done) {
+  const stands = (task) => / T /.test(fs.readFileSync(`/proc/${lab.limpet.pid}/task/${task}/stat`, 'latin1'));
+  lab.limpet.signal('SIGSTOP');
+  await eventually(() => fs.readdirSync(`/proc/${lab.limpet.pid}/task`).every(stands), 'limpet to stand still');
+  await done();
+  lab.limpet.signal('SIGCONT');
+}
+
 describe('a connection on which a server authenticates its user', { concurrency: 4 }, () => {
   for (const [what, challenge, status] of [
     ['Negotiate', [['WWW-Authenticate', 'Negotiate']]],
@@ -262,15 +271,6 @@ describe('a reused connection that its server has ended already', { concurrency:
     close_notify: [closes, overTls],
   };
 
-  /** While limpet stands still: done() happens, so it finds all of it at once. */
-  async function atOnce(lab, done) {
-    const stands = (task) => / T /.test(fs.readFileSync(`/proc/${lab.limpet.pid}/task/${task}/stat`, 'latin1'));
-    lab.limpet.signal('SIGSTOP');
-    await eventually(() => fs.readdirSync(`/proc/${lab.limpet.pid}/task`).every(stands), 'limpet to stand still');
-    await done();
-    lab.limpet.signal('SIGCONT');
-  }
-
   for (const [ending, [end, options = {}]] of Object.entries(endings))
     for (const [what, request] of Object.entries(requests)) {
       test(`is not taken for ${what}: ${ending} came with the answer before`, async (t) => {
@@ -314,4 +314,79 @@ describe('a reused connection that its server has ended already', { concurrency:
         assert.equal(origin.arrivals.length, 2);
       });
     }
+});
+
+describe('last words', { concurrency: 4 }, () => {
+  const tcp = { line: { protocol: 'tcp', pool: 'app' } };
+  const ways = {
+    tcp: {},
+    'tcp over TLS': { server: { tls: pki.server.node }, pools: { app: { tls: { ca: pki.ca.cert } } } },
+  };
+
+  for (const [way, { server = {}, ...options }] of Object.entries(ways))
+    test(`of a server that has had enough of an upload arrive: ${way}`, async (t) => {
+      const script = async (connection) => {
+        await connection.read(100000);
+        connection.pause(); // what still comes is unread, so its close is a reset
+        await connection.write('552 too large\r\n');
+        connection.destroy();
+      };
+      const lab = await start(t, { server: { kind: 'raw', script, mayFault: true, ...server }, listeners: tcp, ...options });
+      for (let i = 0; i < 20; i++) {
+        const client = await lab.connect();
+        for (let n = 0; n < 40; n++) client.write(Buffer.alloc(50000, 'x'));
+        assert.match((await client.readAll()).toString(), /552 too large/);
+      }
+    });
+
+  for (const [way, options] of [['tcp', { listeners: tcp }], ['an event stream', {}], ['a response until it closes', {}]])
+    test(`of a server arrive before its reset, also those that limpet has just read: ${way}`, async (t) => {
+      // Small pieces in a row are read as they come, many at a time.
+      const piece = (i) => `data: ${i} ${'x'.repeat(1500)}\n\n`;
+      const type = way === 'an event stream' ? 'text/event-stream' : 'text/plain';
+      const script = async (connection, origin) => {
+        if (way !== 'tcp') await connection.readUntil('\r\n\r\n');
+        if (way !== 'tcp') await connection.write(`HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\n\r\n`);
+        for (let i = 0; i < 8; i++) {
+          await connection.write(`data: ${i}\n\n`);
+          await origin.until(() => origin.heard === i, 'the client');
+        }
+        await new Promise((resolve) => { origin.burst = resolve; origin.changed(); });
+        for (let i = 8; i < 20; i++) await connection.write(piece(i));
+        connection.reset();
+      };
+      const lab = await start(t, { ...options, server: { kind: 'raw', script } });
+      const origin = lab.server('s1');
+      const client = await lab.connect();
+      if (way !== 'tcp') await client.send('/');
+      for (let i = 0; i < 8; i++) {
+        await client.readUntil(`data: ${i}\n\n`);
+        origin.heard = i;
+        origin.changed();
+      }
+      await origin.until(() => origin.burst, 'the burst');
+      await atOnce(lab, async () => {
+        origin.burst();
+        await origin.arrivals[0].isGone;
+      });
+      assert.equal(`data: ${(await client.readAll()).toString('latin1').split('data: ').at(-1)}`, piece(19));
+      await lab.limpet.until(() => lab.limpet.log.some((line) => line.end === 'server-reset'), 'the reason');
+    });
+
+  test('of a client arrive before its reset, whatever else the server says', async (t) => {
+    const script = async (connection) => {
+      connection.socket.on('drain', () => {});
+      for (let i = 0; i < 40 && !connection.isGone; i++) connection.write(Buffer.alloc(50000, 'x'));
+    };
+    const lab = await start(t, { listeners: tcp, server: { kind: 'raw', script } });
+    const origin = lab.server('s1');
+    for (let i = 0; i < 20; i++) {
+      const client = await lab.connect();
+      await client.read(100000);
+      client.pause();
+      await client.write('QUIT\r\n');
+      client.destroy();
+      await origin.until(() => /QUIT/.test(origin.arrivals[i].text), 'the last words');
+    }
+  });
 });
