@@ -180,7 +180,7 @@ describe('a connection on which a server authenticates its user', { concurrency:
   });
 
   test('serves on while its server drains, and closes at the deadline', async (t) => {
-    const lab = await start(t, { servers: { s1: authenticates(), s2: authenticates() }, pools: { app: { servers: ['s1'], drain: { deadline: '1s' } } } });
+    const lab = await start(t, { servers: { s1: authenticates(), s2: authenticates() }, pools: { app: { servers: ['s1'], drain: { deadline: '4s' } } } });
     const [bob, idle] = [await lab.connect(), await lab.connect()];
     const first = await bob.request('/private', login);
     const arrivals = [first, await idle.request('/private', login)].map((response) => lab.server('s1').arrivals[on(response)]);
