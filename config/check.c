@@ -48,15 +48,6 @@ static void inherit_timeouts(struct lp_cfg_timeouts *timeouts, const struct lp_c
     }
 }
 
-static bool has_any_timeout(const struct lp_cfg_timeouts *timeouts)
-{
-    for (uint32_t i = 0; i < schema_rows_count; i++)
-        if (schema_rows[i].in == SECTION_TIMEOUTS &&
-            get_timeout(timeouts, schema_rows[i].offset) != SCHEMA_UNSET)
-            return true;
-    return false;
-}
-
 /* Routes first, because pools and listeners are still as written then. */
 static void resolve_timeouts(struct lp_config *config)
 {
@@ -64,8 +55,6 @@ static void resolve_timeouts(struct lp_config *config)
         struct lp_cfg_listener *listener = &config->listeners[i];
         for (uint32_t j = 0; j < listener->routes_count; j++) {
             struct lp_cfg_route *route = &listener->routes[j];
-            route->has_own_timeouts =
-                has_any_timeout(&route->timeouts) || has_any_timeout(&listener->timeouts);
             if (route->pool != NULL)
                 inherit_timeouts(&route->timeouts, &route->pool->timeouts);
             inherit_timeouts(&route->timeouts, &listener->timeouts);

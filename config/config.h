@@ -140,7 +140,6 @@ struct lp_cfg_route {
     bool sni_is_suffix;
     struct lp_cfg_pool *pool;
     struct lp_cfg_timeouts timeouts; /* resolved: route over pool over listener over global */
-    bool has_own_timeouts;           /* the route or its listener overrides some */
     struct lp_cfg_pos pos;
 };
 

@@ -32,9 +32,9 @@ static struct pool *create_pool(struct registry *registry, struct lp_slice name)
     return pool;
 }
 
-static void sweep_policies(struct pool *pool)
+static void sweep_bucket(struct policy **at)
 {
-    for (struct policy **at = &pool->policies; *at != NULL;) {
+    while (*at != NULL) {
         struct policy *policy = *at;
         if (policy->routes_count > 0 ||
             atomic_load_explicit(&policy->streams_count, memory_order_acquire) > 0) {
@@ -46,9 +46,16 @@ static void sweep_policies(struct pool *pool)
     }
 }
 
+static void sweep_policies(struct pool *pool)
+{
+    for (size_t i = 0; i < POOL_POLICY_BUCKETS; i++)
+        sweep_bucket(&pool->policies[i]);
+}
+
 static void destroy_pool(struct pool *pool)
 {
-    LP_ASSERT(pool->policies == NULL);
+    for (size_t i = 0; i < POOL_POLICY_BUCKETS; i++)
+        LP_ASSERT(pool->policies[i] == NULL);
     lp_list_remove(&pool->link);
     lp_free(pool->name);
     lp_free(pool);
@@ -90,34 +97,41 @@ static void set_policy(struct policy *policy, const struct lp_cfg_timeouts *time
     set(&policy->linger_ms, timeouts->linger);
 }
 
-static bool policy_says(const struct policy *policy, const struct lp_cfg_timeouts *timeouts)
+/* What a route is known by from one configuration to the next. */
+static uint64_t digest_of(const struct lp_cfg_listener *listener, const struct lp_cfg_route *route)
 {
-    return policy->body_ms == timeouts->body && policy->connect_ms == timeouts->connect &&
-           policy->response_ms == timeouts->response &&
-           policy->stream_idle_ms == timeouts->stream_idle &&
-           policy->half_closed_ms == timeouts->half_closed &&
-           policy->stalled_ms == timeouts->stalled && policy->linger_ms == timeouts->linger;
+    const struct lp_slice texts[] = {listener->name, route->host, route->path, route->sni};
+    uint64_t digest = route->host_is_suffix | route->path_is_exact * 2u |
+                      route->sni_is_suffix * 4u | (uint64_t)route->upgrade << 3;
+
+    for (size_t i = 0; i < LP_COUNT_OF(texts); i++)
+        digest = lp_hash_key(texts[i], digest + i);
+    return digest;
 }
 
-static struct policy *find_policy(struct pool *pool, const struct lp_cfg_route *route)
+static struct policy *find_policy(struct pool *pool, uint64_t digest)
 {
-    if (!route->has_own_timeouts)
-        return &pool->policy;
-    for (struct policy *policy = pool->policies; policy != NULL; policy = policy->next)
-        if (policy_says(policy, &route->timeouts))
+    struct policy **bucket = &pool->policies[digest % POOL_POLICY_BUCKETS];
+
+    for (struct policy *policy = *bucket; policy != NULL; policy = policy->next)
+        if (policy->route == digest)
             return policy;
     struct policy *policy = lp_alloc(sizeof(*policy));
-    set_policy(policy, &route->timeouts);
-    policy->next = pool->policies;
-    pool->policies = policy;
+    policy->route = digest;
+    policy->next = *bucket;
+    *bucket = policy;
     return policy;
 }
 
-struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route)
+struct policy *pool_policy(struct pool *pool, const struct lp_cfg_listener *listener,
+                           const struct lp_cfg_route *route, uint32_t generation)
 {
-    struct policy *policy = find_policy(pool, route);
+    struct policy *policy = find_policy(pool, digest_of(listener, route));
 
     policy->routes_count++;
+    if (policy->generation != generation)
+        set_policy(policy, &route->timeouts);
+    policy->generation = generation;
     return policy;
 }
 

@@ -11,23 +11,28 @@
 #include "lb/pool/server.h"
 #include "tls/tls.h"
 
-/* A stream's timeouts, which it keeps when it lets go of its snapshot. Read them with
- * policy_ms(). The pool's own one lives as long as the pool; that of a route with its own timeouts
- * as long as such a route of any snapshot, and as any stream of such a one. */
+/* A stream's timeouts, which it keeps when it lets go of its snapshot; reloads update them in
+ * place. Read them with policy_ms(). The pool's own one lives as long as the pool. A route's one is
+ * known by what the route matches, and lives as long as the route is in any snapshot, and as any
+ * stream of it. */
 struct policy {
     struct policy *next; /* of the same pool; owned by it */
+    uint64_t route;      /* a digest: listener and match */
+    uint32_t generation; /* of the snapshot that updated it last; control thread only */
     _Atomic uint32_t body_ms, connect_ms, response_ms, stream_idle_ms, half_closed_ms, stalled_ms,
         linger_ms;
     uint32_t routes_count;          /* control thread only */
-    _Atomic uint32_t streams_count; /* without a snapshot; not counted of the pool's own */
+    _Atomic uint32_t streams_count; /* without a snapshot */
 };
+
+#define POOL_POLICY_BUCKETS 64u /* a pool of ten thousand routes is bound in a few milliseconds */
 
 struct pool {
     struct lp_list link; /* registry */
     char *name;
     struct lp_list servers;
-    struct policy policy;    /* updated in place by reloads                             */
-    struct policy *policies; /* of routes with their own timeouts: never change         */
+    struct policy policy;                         /* of what has no route: idle connections */
+    struct policy *policies[POOL_POLICY_BUCKETS]; /* of its routes, by their digest */
     _Atomic uint32_t drain_deadline_ms, drain_spread_percent, drain_close_code;
     _Atomic uint32_t keep_alive_idle, keep_alive_timeout_ms;
     /* Servers that are not down, also those that only drain; kept by server.c. */
@@ -69,9 +74,11 @@ void pool_view_bind(struct pool_view *view, struct registry *registry, struct lp
 void pool_view_unbind(struct pool_view *view);
 void pool_view_deinit(struct pool_view *view);
 
-/* The policy for streams of that route: the pool's own one, or one that holds just these values.
- * Counts the route, until policy_put(). */
-struct policy *pool_policy(struct pool *pool, const struct lp_cfg_route *route);
+/* The policy for streams of that listener's route, brought up to date for snapshot `generation`: of
+ * two routes that match the same the first counts, as it does when they are looked up. Counts the
+ * route, until policy_put(). */
+struct policy *pool_policy(struct pool *pool, const struct lp_cfg_listener *listener,
+                           const struct lp_cfg_route *route, uint32_t generation);
 static inline void policy_put(struct policy *policy)
 {
     policy->routes_count--;

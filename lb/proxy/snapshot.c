@@ -92,7 +92,7 @@ static void bind_listener(struct snapshot *snapshot, struct snap_listener *liste
         struct snap_route *route = &listener->routes[i];
         route->config = &config->routes[i];
         route->pool = &snapshot->pools[route->config->pool - snapshot->config->pools];
-        route->policy = pool_policy(route->pool->pool, route->config);
+        route->policy = pool_policy(route->pool->pool, config, route->config, snapshot->generation);
     }
     routes_index(listener, &snapshot->arena);
     if (config->tls.is_on && config->tls.hsts_s > 0) {

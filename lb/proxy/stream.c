@@ -398,10 +398,8 @@ static void drop_snapshot(struct worker *worker, struct stream *stream)
 
 void stream_drop_snapshot(struct worker *worker, struct stream *stream)
 {
-    const struct snap_route *route = stream->request->route;
-
     LP_ASSERT(stream->server != NULL); /* which holds the pool */
-    if (route != NULL && route->config->has_own_timeouts) {
+    if (stream->request->route != NULL) {
         stream->flags |= STREAM_HOLDS_POLICY;
         atomic_fetch_add_explicit(&stream->policy->streams_count, 1, memory_order_relaxed);
     }

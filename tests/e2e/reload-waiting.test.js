@@ -11,11 +11,15 @@ const LONG = '1h';
 const SHORT = '150ms';
 const SITE = { certificates: [{ cert: pki.site.cert, key: pki.site.key }] };
 
-/** Sets a timeout at a level of the file: the top, the listener or the pool. */
+/** Sets a timeout at a level of the file. */
 const AT = {
   top: (config, timeouts) => { config.timeouts = timeouts; },
   listener: (config, timeouts) => { config.listeners.web.timeouts = timeouts; },
   pool: (config, timeouts) => { config.pools.app.timeouts = timeouts; },
+  route: (config, timeouts) => {
+    delete config.listeners.web.pool;
+    config.listeners.web.routes = [{ pool: 'app', timeouts }];
+  },
 };
 
 /** Waits for the server of a lab to have been asked. */
@@ -53,7 +57,7 @@ const waiting = {
     ends: (lab, client) => client.isClosed(),
   },
   body: {
-    levels: ['top', 'pool'],
+    levels: ['top', 'listener', 'pool', 'route'],
     begin: async (lab) => {
       const client = await lab.raw('POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab');
       await isAsked(lab);
@@ -66,7 +70,7 @@ const waiting = {
     },
   },
   response: {
-    levels: ['top', 'pool'],
+    levels: ['top', 'listener', 'pool', 'route'],
     options: { servers: { s1: { handle: async (request, answer, origin) => {
       await origin.until(() => origin.mayAnswer || answer.socket.destroyed, 'leave to answer', 60000);
       await answer.respond(200, {}, 'late');
@@ -88,7 +92,7 @@ const waiting = {
     },
   },
   stream_idle: {
-    levels: ['top', 'pool'],
+    levels: ['top', 'listener', 'pool', 'route'],
     begin: (lab) => lab.websocket('/ws'),
     ends: async (lab, ws) => {
       await ws.until(() => ws.closed, 'the tunnel to end');
@@ -97,7 +101,7 @@ const waiting = {
     goesOn: (lab, ws) => ws.echoes('still here'),
   },
   half_closed: {
-    levels: ['top', 'pool'],
+    levels: ['top', 'listener', 'pool', 'route'],
     options: { listeners: { web: { protocol: 'tcp' } }, servers: { s1: { kind: 'tcp', mute: true } } },
     begin: async (lab) => {
       const client = await lab.raw('bye');
@@ -126,9 +130,9 @@ describe('a shorter timeout ends the wait of those who wait already', { concurre
     }
   }
 
-  test('connect, at the top and the pool', async (t) => {
+  test('connect, at all levels', async (t) => {
     const hole = await fillBacklog(t);
-    for (const level of ['top', 'pool']) {
+    for (const level of Object.keys(AT)) {
       const lab = await Lab.start(t, { pools: { app: { servers: { hole: hole.address } } } });
       await lab.reload((config) => AT[level](config, { connect: LONG }));
       const client = await lab.raw('GET / HTTP/1.1\r\nHost: a\r\n\r\n');

@@ -109,7 +109,6 @@ static void a_listener_has_the_documented_defaults(void **state)
     assert_int_equal(web->routes[0].host.size, 0);
     assert_int_equal(web->routes[0].path.size, 0);
     assert_int_equal(web->routes[0].upgrade, LP_MATCH_ANY_UPGRADE);
-    assert_false(web->routes[0].has_own_timeouts);
     assert_memory_equal(&web->routes[0].timeouts, &config->timeouts, sizeof(config->timeouts));
     lp_config_destroy(config);
 }
@@ -416,14 +415,11 @@ static void the_nearest_timeout_wins(void **state)
     assert_int_equal(w->routes[0].timeouts.response, 4000);
     assert_int_equal(w->routes[0].timeouts.stream_idle, LP_OFF);
     assert_int_equal(w->routes[0].timeouts.linger, 2000);
-    assert_true(w->routes[0].has_own_timeouts);
     assert_int_equal(w->routes[1].timeouts.response, 2000);
-    assert_true(w->routes[1].has_own_timeouts);
     assert_int_equal(w->timeouts.response, 2000);
     assert_int_equal(w->timeouts.head, 1000);
     assert_int_equal(plain->routes[0].timeouts.response, 3000);
     assert_int_equal(plain->routes[0].timeouts.body, 1000);
-    assert_false(plain->routes[0].has_own_timeouts);
     assert_int_equal(plain->timeouts.response, 1000);
     assert_int_equal(config->pools[0].timeouts.connect, 3000);
     assert_int_equal(config->pools[0].timeouts.body, 1000);

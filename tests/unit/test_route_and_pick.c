@@ -12,6 +12,7 @@
 
 /* A snapshot bound to run-time objects and to addresses that nobody listens on. */
 struct bench {
+    uint32_t generation;
     struct snapshot *snapshot;
     struct registry registry;
     struct lp_list endpoints;
@@ -34,6 +35,7 @@ static void set_up(struct bench *bench, const char *yaml)
             endpoint->address = config->listeners[i].binds[b].address;
             lp_list_push_back(&bench->endpoints, &endpoint->link);
         }
+    bench->snapshot->generation = bench->generation = 1;
     snapshot_bind(bench->snapshot, &bench->registry, &bench->endpoints);
 }
 
@@ -369,6 +371,7 @@ static struct snapshot *bind_yaml(struct bench *bench, const char *yaml)
     assert_true(lp_config_parse(&config, &report, "test", lp_slice_of(yaml)));
     assert_true(snapshot_build(&next, config, &report, &err));
     lp_config_report_deinit(&report);
+    next->generation = ++bench->generation;
     snapshot_bind(next, &bench->registry, &bench->endpoints);
     return next;
 }
@@ -420,16 +423,16 @@ static void a_server_is_the_same_object_wherever_a_new_file_lists_it(void **stat
 
 /* --- policies --- */
 
-static struct snapshot *bind_with_timeouts(struct bench *bench, unsigned idle_s)
+static struct snapshot *bind_with_timeouts(struct bench *bench, const char *path, unsigned idle_s)
 {
     char yaml[512];
 
     snprintf(yaml, sizeof(yaml),
-             "listeners: {w: {bind: \"127.0.0.1:7001\", routes: [{match: {path: /a}, pool: p, "
-             "timeouts: {stream_idle: %us}}, {match: {path: /b}, pool: p, timeouts: {stream_idle: "
-             "%us}}, {pool: p}]}}\n"
+             "listeners: {w: {bind: \"127.0.0.1:7001\", routes: [{match: {path: %s}, pool: p, "
+             "timeouts: {stream_idle: %us}}, {match: {path: %s}, pool: p, timeouts: {stream_idle: "
+             "1s}}, {pool: p}]}}\n"
              "pools: {p: {servers: {a: \"127.0.0.1:1\"}}}\n",
-             idle_s, idle_s);
+             path, idle_s, path);
     return bind_yaml(bench, yaml);
 }
 
@@ -437,42 +440,60 @@ static unsigned policies_count(const struct snapshot *snapshot)
 {
     unsigned count = 0;
 
-    for (const struct policy *p = snapshot->pools[0].pool->policies; p != NULL; p = p->next)
-        count++;
+    for (unsigned i = 0; i < POOL_POLICY_BUCKETS; i++)
+        for (const struct policy *p = snapshot->pools[0].pool->policies[i]; p != NULL; p = p->next)
+            count++;
     return count;
 }
 
-static void a_policy_lives_as_long_as_a_route_or_a_stream_of_it(void **state)
+static void a_route_keeps_its_policy_and_reloads_update_it(void **state)
 {
     struct bench bench;
 
     (void)state;
     set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
                    "pools: {p: {servers: {a: \"127.0.0.1:1\"}}}\n");
-    struct snapshot *first = bind_with_timeouts(&bench, 5000);
+    struct snapshot *first = bind_with_timeouts(&bench, "/a", 5000);
     struct policy *policy = first->listeners[0].routes[0].policy;
+    assert_int_equal(policy_ms(&policy->stream_idle_ms), 5000000);
+    /* The second route never matches, so it does not count. */
     assert_ptr_equal(first->listeners[0].routes[1].policy, policy);
-    assert_ptr_equal(first->listeners[0].routes[2].policy, &first->pools[0].pool->policy);
-    policy->streams_count++; /* a tunnel that outlives its snapshot */
+    assert_ptr_not_equal(first->listeners[0].routes[2].policy, policy);
+    struct snapshot *second = bind_with_timeouts(&bench, "/a", 7);
+    assert_ptr_equal(second->listeners[0].routes[0].policy, policy);
+    assert_int_equal(policy_ms(&policy->stream_idle_ms), 7000);
+    snapshot_destroy(first);
+    snapshot_destroy(second);
+    registry_sweep(&bench.registry, false);
+    assert_int_equal(policies_count(bench.snapshot), 1);
+    tear_down(&bench);
+}
 
-    struct snapshot *last = first;
+static void a_policy_lives_as_long_as_a_route_or_a_stream_of_it(void **state)
+{
+    struct bench bench;
+    char path[32];
+
+    (void)state;
+    set_up(&bench, "listeners: {w: {bind: \"127.0.0.1:7001\", pool: p}}\n"
+                   "pools: {p: {servers: {a: \"127.0.0.1:1\"}}}\n");
+    struct snapshot *last = bind_with_timeouts(&bench, "/a", 5000);
+    struct policy *policy = last->listeners[0].routes[0].policy;
+    policy->streams_count++; /* a tunnel that outlives its snapshot */
     for (unsigned i = 1; i <= 1000; i++) {
-        struct snapshot *next = bind_with_timeouts(&bench, i);
+        snprintf(path, sizeof(path), "/version/%u", i);
+        struct snapshot *next = bind_with_timeouts(&bench, path, 5);
         snapshot_destroy(last);
         registry_sweep(&bench.registry, false);
-        assert_int_equal(policies_count(next), 2);
+        assert_int_equal(policies_count(next), 3); /* its own two, and the tunnel's */
         last = next;
     }
-    assert_int_equal(policy_ms(&policy->stream_idle_ms), 5000000);
-    struct snapshot *again = bind_with_timeouts(&bench, 5000);
-    assert_ptr_equal(again->listeners[0].routes[0].policy, policy);
-    snapshot_destroy(last);
     policy->streams_count--;
     registry_sweep(&bench.registry, false);
-    assert_int_equal(policies_count(again), 1);
-    snapshot_destroy(again);
+    assert_int_equal(policies_count(last), 2);
+    snapshot_destroy(last);
     registry_sweep(&bench.registry, false);
-    assert_int_equal(policies_count(bench.snapshot), 0);
+    assert_int_equal(policies_count(bench.snapshot), 1);
     tear_down(&bench);
 }
 
@@ -489,6 +510,7 @@ int main(void)
         cmocka_unit_test(least_connections_weighs_what_is_open),
         cmocka_unit_test(each_server_is_tried_once_in_rank_order),
         cmocka_unit_test(a_server_is_the_same_object_wherever_a_new_file_lists_it),
+        cmocka_unit_test(a_route_keeps_its_policy_and_reloads_update_it),
         cmocka_unit_test(a_policy_lives_as_long_as_a_route_or_a_stream_of_it),
         cmocka_unit_test(when_all_are_down_they_are_rejected_or_tried_as_configured),
     };
