@@ -125,7 +125,7 @@ static void tell(struct loop *loop, struct probe *probe, const char *failure, bo
 
 static bool send_text(struct loop *loop, struct probe *probe, const char *text, size_t size)
 {
-    uint32_t buffer = uring_buffer_take(loop->uring);
+    uint32_t buffer = uring_buffer_take(loop->uring, uring_group_for(size));
 
     if (buffer == URING_NO_BUFFER || !conn_can_send(&probe->conn)) {
         if (buffer != URING_NO_BUFFER)

@@ -19,7 +19,7 @@ static const struct piece no_piece = {.buffer = URING_NO_BUFFER};
 
 static struct piece take_buffer(struct loop *loop, enum uring_group group)
 {
-    struct piece piece = {.buffer = uring_buffer_take_anyway(loop->uring, group)};
+    struct piece piece = {.buffer = uring_buffer_take(loop->uring, group)};
 
     if (piece.buffer != URING_NO_BUFFER)
         piece.data = uring_buffer_base(loop->uring, piece.buffer);

@@ -4,6 +4,8 @@
 
 #include "lb/proxy/stream.h"
 
+#define PLAIN_ANSWER_BYTES 1024u /* and whatever fields of a redirect or of HSTS */
+
 struct answer_words {
     uint16_t status;
     const char *reason, *body, *fields;
@@ -59,7 +61,9 @@ static size_t write_fields(const struct stream *stream, char *out, size_t out_ma
 static struct piece write_answer(struct worker *worker, struct stream *stream)
 {
     const struct answer_words *words = words_for(stream->request->answer_status);
-    uint32_t buffer = uring_buffer_take(worker->loop.uring);
+    size_t more = write_fields(stream, worker->scratch, sizeof(worker->scratch));
+    enum uring_group group = uring_group_for(PLAIN_ANSWER_BYTES + more);
+    uint32_t buffer = uring_buffer_take(worker->loop.uring, group);
 
     if (buffer == URING_NO_BUFFER)
         return (struct piece){.buffer = URING_NO_BUFFER};
@@ -67,9 +71,8 @@ static struct piece write_answer(struct worker *worker, struct stream *stream)
     const char *text =
         stream->end_reason == END_PLAIN_ON_TLS ? "This port speaks TLS: use https." : words->body;
     bool has_content = stream->request->method != HTTP1_HEAD;
-    size_t more = write_fields(stream, worker->scratch, sizeof(worker->scratch));
     int size = snprintf(
-        place, LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES,
+        place, LP_HEADROOM_BYTES + uring_buffer_size(buffer),
         "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
         "Cache-Control: no-store\r\n%s%.*s%s%s\r\n%s%s",
         words->status, words->reason, strlen(text) + 1, words->fields, (int)more, worker->scratch,

@@ -368,7 +368,7 @@ static bool send_proxy_header(struct worker *worker, struct back *back)
 {
     const struct session *session = back->stream->session;
     struct lp_addr client = session_peer(session), local = {.size = sizeof(local.as)};
-    uint32_t buffer = uring_buffer_take(worker->loop.uring);
+    uint32_t buffer = uring_buffer_take(worker->loop.uring, URING_TINY);
 
     if (buffer == URING_NO_BUFFER)
         return false;

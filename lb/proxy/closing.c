@@ -196,15 +196,15 @@ static bool is_opaque(const struct stream *stream)
            ws_tracker_is_opaque(&stream->up.as.frames);
 }
 
-/* A Close frame of ours, to one side. False when there is no buffer for it. */
+/* A Close frame of ours, to one side. False when the system has no memory for it. */
 static bool send_close(struct worker *worker, struct stream *stream, struct conn *to,
                        bool is_masked)
 {
-    uint32_t buffer = uring_buffer_take(worker->loop.uring);
+    uint32_t buffer = uring_buffer_take(worker->loop.uring, URING_TINY);
 
     if (buffer == URING_NO_BUFFER)
         return false;
-    char *place = uring_buffer_base(worker->loop.uring, buffer);
+    char *place = uring_buffer_base(worker->loop.uring, buffer) + LP_HEADROOM_BYTES;
     size_t size = ws_write_close(place, stream->close_code, LP_SLICE("going away"), is_masked);
     stream_send(worker, stream, to, (struct piece){place, (uint32_t)size, buffer});
     return true;

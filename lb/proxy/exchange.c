@@ -108,7 +108,7 @@ struct piece place_head(struct worker *worker, struct conn *conn, size_t head_si
         place = base + room - size;
         uring_buffer_ref(uring, buffer);
     } else {
-        buffer = uring_buffer_take(uring);
+        buffer = uring_buffer_take(uring, uring_group_for(size));
         if (buffer == URING_NO_BUFFER)
             return (struct piece){.buffer = URING_NO_BUFFER};
         place = uring_buffer_base(uring, buffer);
@@ -140,7 +140,7 @@ static struct piece head_for_sending(struct worker *worker, struct stream *strea
         uring_buffer_ref(worker->loop.uring, head.buffer);
         return head;
     }
-    head.buffer = uring_buffer_take(worker->loop.uring);
+    head.buffer = uring_buffer_take(worker->loop.uring, uring_group_for(head.size));
     if (head.buffer == URING_NO_BUFFER)
         return (struct piece){.buffer = URING_NO_BUFFER};
     char *place = uring_buffer_base(worker->loop.uring, head.buffer);

@@ -59,8 +59,7 @@ bool partial_join(struct loop *loop, const struct partial *partial, struct conn 
     if (size <= uring_buffer_size(in->buffer)) {
         memmove(start + partial->size, start, in->size);
     } else {
-        uint32_t buffer =
-            size <= LP_BUF_SMALL_BYTES ? uring_buffer_take(uring) : uring_buffer_take_large(uring);
+        uint32_t buffer = uring_buffer_take(uring, uring_group_for(LP_HEADROOM_BYTES + size));
         if (buffer == URING_NO_BUFFER)
             return false;
         start = uring_buffer_base(uring, buffer) + LP_HEADROOM_BYTES;

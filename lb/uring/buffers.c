@@ -26,6 +26,11 @@ static size_t stride(const struct buffer_group *group)
     return LP_HEADROOM_BYTES + group->bytes;
 }
 
+static size_t slab_bytes(const struct buffer_group *group)
+{
+    return stride(group) * group->slab_count;
+}
+
 static struct buffer_group *group_of(const struct buffers *buffers, uint32_t buffer)
 {
     return (struct buffer_group *)(uintptr_t)&buffers->groups[buffer >> GROUP_SHIFT];
@@ -50,7 +55,7 @@ void buffers_init(struct buffers *buffers, size_t memory_max)
 static void free_slab(struct buffers *buffers, struct buffer_group *group, uint32_t place)
 {
     struct buffer_slab *slab = group->slabs[place];
-    size_t bytes = stride(group) * group->slab_count;
+    size_t bytes = slab_bytes(group);
 
     munmap(slab->memory, bytes);
     group->free_count -= group->slab_count - slab->used_count;
@@ -85,23 +90,64 @@ static uint32_t free_slab_place(struct buffer_group *group)
     return group->slabs_count++;
 }
 
-/* Room for the published buffers is always granted; beyond that memory_max decides. Large ones get
- * half of it: when they have it, streams go on through small ones. */
+static bool is_large(const struct buffers *buffers, const struct buffer_group *group)
+{
+    return group == &buffers->groups[URING_LARGE];
+}
+
+/* Above half of memory_max streams go on through small ones. Published large ones will be held
+ * soon. */
+static bool has_room_for_large(const struct buffers *buffers)
+{
+    const struct buffer_group *large = &buffers->groups[URING_LARGE];
+    size_t published = (size_t)large->in_kernel_count * stride(large);
+
+    return buffers_held(buffers) + published + stride(large) <= buffers->memory_max / 2;
+}
+
+static size_t empty_bytes(const struct buffers *buffers)
+{
+    size_t bytes = 0;
+    for (uint32_t g = 0; g < URING_GROUPS; g++)
+        bytes += buffers->groups[g].empty_count * slab_bytes(&buffers->groups[g]);
+    return bytes;
+}
+
+/* Room for the published tiny and small buffers is always granted; beyond that memory_max decides,
+ * in which empty slabs of the other groups do not count: they go back. */
 static bool may_grow(const struct buffers *buffers, const struct buffer_group *group)
 {
-    size_t bytes = stride(group) * group->slab_count;
-    bool is_large = group == &buffers->groups[URING_LARGE];
-    size_t memory_max = is_large ? buffers->memory_max / 2 : buffers->memory_max;
+    if (is_large(buffers, group) && !has_room_for_large(buffers))
+        return false;
+    if (!is_large(buffers, group) &&
+        group->total_count < group->published_count + group->slab_count)
+        return true;
+    return buffers->bytes_allocated - empty_bytes(buffers) + slab_bytes(group) <=
+           buffers->bytes_published_max + buffers->memory_max;
+}
 
-    return group->total_count < group->published_count + group->slab_count ||
-           buffers->bytes_allocated + bytes <= buffers->bytes_published_max + memory_max;
+static void free_empty_slabs(struct buffers *buffers, struct buffer_group *group)
+{
+    for (uint32_t i = 0; i < group->slabs_count; i++)
+        if (group->slabs[i] != NULL && group->slabs[i]->used_count == 0)
+            free_slab(buffers, group, i);
+    group->free_low = group->free_count < group->free_low ? group->free_count : group->free_low;
+}
+
+static void make_room(struct buffers *buffers, size_t bytes)
+{
+    size_t bytes_max = buffers->bytes_published_max + buffers->memory_max;
+
+    for (uint32_t g = URING_GROUPS; g-- > 0;)
+        if (buffers->bytes_allocated + bytes > bytes_max && buffers->groups[g].empty_count > 0)
+            free_empty_slabs(buffers, &buffers->groups[g]);
 }
 
 static bool grow(struct buffers *buffers, struct buffer_group *group)
 {
-    size_t bytes = stride(group) * group->slab_count;
-    if (!may_grow(buffers, group))
-        return false;
+    size_t bytes = slab_bytes(group);
+
+    make_room(buffers, bytes);
     char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct buffer_slab *slab = memory == MAP_FAILED ? NULL : lp_try_alloc(sizeof(*slab));
     if (slab == NULL) {
@@ -123,7 +169,7 @@ static bool grow(struct buffers *buffers, struct buffer_group *group)
     return true;
 }
 
-uint32_t buffers_take(struct buffers *buffers, enum uring_group which)
+uint32_t buffers_take_anyway(struct buffers *buffers, enum uring_group which)
 {
     struct buffer_group *group = &buffers->groups[which];
     if (group->free_count == 0 && !grow(buffers, group))
@@ -139,7 +185,36 @@ uint32_t buffers_take(struct buffers *buffers, enum uring_group which)
     slab->refs[at] = 1;
     if (--group->free_count < group->free_low)
         group->free_low = group->free_count;
+    buffers->bytes_used += stride(group);
     return (uint32_t)which << GROUP_SHIFT | (group->lowest * group->slab_count + at);
+}
+
+static bool may_take(const struct buffers *buffers, const struct buffer_group *group)
+{
+    return group->free_count == 0 ? may_grow(buffers, group)
+                                  : !is_large(buffers, group) || has_room_for_large(buffers);
+}
+
+uint32_t buffers_take(struct buffers *buffers, enum uring_group which)
+{
+    return may_take(buffers, &buffers->groups[which]) ? buffers_take_anyway(buffers, which)
+                                                      : URING_NO_BUFFER;
+}
+
+void buffers_publish(struct buffers *buffers, uint32_t buffer)
+{
+    struct buffer_group *group = group_of(buffers, buffer);
+
+    group->in_kernel_count++;
+    buffers->bytes_published += stride(group);
+}
+
+void buffers_claim(struct buffers *buffers, uint32_t buffer)
+{
+    struct buffer_group *group = group_of(buffers, buffer);
+
+    group->in_kernel_count--;
+    buffers->bytes_published -= stride(group);
 }
 
 void buffers_ref(struct buffers *buffers, uint32_t buffer)
@@ -166,6 +241,7 @@ void buffers_put(struct buffers *buffers, uint32_t buffer)
         return;
     slab->next_free[at] = slab->first_free;
     slab->first_free = (uint8_t)at;
+    buffers->bytes_used -= stride(group);
     group->empty_count += --slab->used_count == 0;
     group->free_count++;
     if (place < group->lowest)
@@ -205,6 +281,8 @@ char *buffers_base(const struct buffers *buffers, uint32_t buffer)
 uint32_t buffers_obtainable(const struct buffers *buffers, enum uring_group which)
 {
     const struct buffer_group *group = &buffers->groups[which];
+    if (!may_take(buffers, group))
+        return 0;
     return group->free_count + (may_grow(buffers, group) ? group->slab_count : 0);
 }
 

@@ -18,21 +18,28 @@ struct buffer_group {
     struct buffer_slab **slabs; /* NULL where given back */
     uint32_t lowest;            /* no slab below it has a free buffer */
     uint32_t free_count, total_count, published_count;
-    uint32_t free_low;    /* the least free_count since the last trim */
-    uint32_t empty_count; /* slabs with no buffer in use */
+    uint32_t in_kernel_count; /* of published_count: those that wait in its ring now */
+    uint32_t free_low;        /* the least free_count since the last trim */
+    uint32_t empty_count;     /* slabs with no buffer in use */
 };
 
 struct buffers {
     struct buffer_group groups[URING_GROUPS];
     size_t bytes_allocated, bytes_published_max, memory_max;
+    size_t bytes_used, bytes_published; /* taken; and of those, waiting in the kernel's rings */
 };
 
 void buffers_init(struct buffers *buffers, size_t memory_max);
 void buffers_deinit(struct buffers *buffers);
 
-/* A buffer with one reference, or URING_NO_BUFFER. for_kernel ones may always grow up to the
- * published number; others only within memory_max. */
+/* A buffer with one reference, or URING_NO_BUFFER: tiny and small ones up to the published number
+ * always, beyond it within memory_max; large ones as long as half of memory_max is not held. */
 uint32_t buffers_take(struct buffers *buffers, enum uring_group group);
+/* The same without regard to memory_max. */
+uint32_t buffers_take_anyway(struct buffers *buffers, enum uring_group group);
+/* It waits in the kernel's ring from now on; and it came back from there. */
+void buffers_publish(struct buffers *buffers, uint32_t buffer);
+void buffers_claim(struct buffers *buffers, uint32_t buffer);
 void buffers_ref(struct buffers *buffers, uint32_t buffer);
 void buffers_put(struct buffers *buffers, uint32_t buffer);
 uint32_t buffers_refs(const struct buffers *buffers, uint32_t buffer);
@@ -41,6 +48,11 @@ void buffers_trim(struct buffers *buffers);
 /* Is there anything that a later trim could give back? */
 bool buffers_may_trim(const struct buffers *buffers);
 char *buffers_base(const struct buffers *buffers, uint32_t buffer);
+/* Bytes of buffers that are neither free nor published: somebody's bytes lie in them. */
+static inline size_t buffers_held(const struct buffers *buffers)
+{
+    return buffers->bytes_used - buffers->bytes_published;
+}
 /* Buffers that buffers_take() could give now. */
 uint32_t buffers_obtainable(const struct buffers *buffers, enum uring_group group);
 /* Bytes behind the headroom. */

@@ -109,7 +109,8 @@ static int publish_init(struct uring *uring, enum uring_group group, uint32_t co
         published->free_ids[i] = (uint16_t)(count - 1 - i);
     struct buffer_group *of = &uring->buffers.groups[group];
     of->published_count = count;
-    uring->buffers.bytes_published_max += (size_t)(count + of->slab_count) * of->bytes;
+    if (group != URING_LARGE) /* those are always within memory_max */
+        uring->buffers.bytes_published_max += (size_t)(count + of->slab_count) * of->bytes;
     return 0;
 }
 
@@ -252,6 +253,7 @@ static void refill(struct uring *uring, enum uring_group group)
             break;
         uint16_t id = published->free_ids[--published->free_count];
         published->buffer_of[id] = buffer;
+        buffers_publish(&uring->buffers, buffer);
         id |= (uint16_t)(group << GROUP_SHIFT);
         io_uring_buf_ring_add(
             published->ring, buffers_base(&uring->buffers, buffer) + LP_HEADROOM_BYTES,
@@ -291,6 +293,7 @@ static uint32_t claim_buffer(struct uring *uring, uint16_t id)
     struct published *published = &uring->published[id >> GROUP_SHIFT];
     id &= (uint16_t)ID_MASK;
     published->free_ids[published->free_count++] = id;
+    buffers_claim(&uring->buffers, published->buffer_of[id]);
     return published->buffer_of[id];
 }
 
@@ -348,9 +351,9 @@ uint32_t uring_buffer_size(uint32_t buffer)
     return buffers_size(buffer);
 }
 
-uint32_t uring_buffer_take(struct uring *uring)
+uint32_t uring_buffer_take(struct uring *uring, enum uring_group group)
 {
-    return buffers_take(&uring->buffers, URING_SMALL);
+    return buffers_take_anyway(&uring->buffers, group);
 }
 
 uint32_t uring_buffer_take_large(struct uring *uring)
@@ -358,14 +361,14 @@ uint32_t uring_buffer_take_large(struct uring *uring)
     return buffers_take(&uring->buffers, URING_LARGE);
 }
 
-uint32_t uring_buffer_take_anyway(struct uring *uring, enum uring_group group)
+size_t uring_held(const struct uring *uring)
 {
-    size_t memory_max = uring->buffers.memory_max;
+    return buffers_held(&uring->buffers);
+}
 
-    uring->buffers.memory_max = SIZE_MAX / 4;
-    uint32_t buffer = buffers_take(&uring->buffers, group);
-    uring->buffers.memory_max = memory_max;
-    return buffer;
+size_t uring_memory_max(const struct uring *uring)
+{
+    return uring->buffers.memory_max;
 }
 
 void uring_trim(struct uring *uring)

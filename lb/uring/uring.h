@@ -92,16 +92,25 @@ uint32_t uring_buffer_refs(const struct uring *uring, uint32_t buffer);
 char *uring_buffer_base(const struct uring *uring, uint32_t buffer);
 /* Bytes behind the headroom. */
 uint32_t uring_buffer_size(uint32_t buffer);
-/* A small buffer for bytes of our own, or a large one; URING_NO_BUFFER when memory_max is reached.
- */
-uint32_t uring_buffer_take(struct uring *uring);
+/* For bytes of our own, whoever holds all the rest: what must be said when memory is full waits for
+ * nobody. So each connection takes at most one or two. URING_NO_BUFFER: the system has none. */
+uint32_t uring_buffer_take(struct uring *uring, enum uring_group group);
+/* The smallest group whose buffers hold so many bytes from their base on. */
+static inline enum uring_group uring_group_for(size_t size)
+{
+    return size <= LP_HEADROOM_BYTES + LP_BUF_TINY_BYTES    ? URING_TINY
+           : size <= LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES ? URING_SMALL
+                                                            : URING_LARGE;
+}
+/* A large one; URING_NO_BUFFER when half of memory_max is held. */
 uint32_t uring_buffer_take_large(struct uring *uring);
-/* Also when memory_max is reached: for what must leave or be opened before anything can be freed.
- */
-uint32_t uring_buffer_take_anyway(struct uring *uring, enum uring_group group);
 /* Now and then, as long as it may: gives memory back that was not needed since the time before. */
 void uring_trim(struct uring *uring);
 bool uring_may_trim(const struct uring *uring);
+/* Bytes of buffers that are neither published nor free, and how many memory_max allows. Above half
+ * nobody should hold more than one buffer. */
+size_t uring_held(const struct uring *uring);
+size_t uring_memory_max(const struct uring *uring);
 /* Buffers that are neither published nor free; in a debug build all must be back at exit. */
 uint32_t uring_buffers_out(const struct uring *uring);
 /* How many receives of that group could get a buffer now (an estimate, 0 is exact). */

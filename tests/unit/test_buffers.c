@@ -119,6 +119,73 @@ static void large_buffers_leave_half_of_the_memory_to_small_ones(void **state)
     buffers_deinit(&buffers);
 }
 
+static void a_large_buffer_that_is_free_is_not_given_above_half_of_the_memory(void **state)
+{
+    struct buffers buffers;
+    uint32_t large[4];
+    (void)state;
+
+    buffers_init(&buffers, 4u << 20);
+    for (unsigned i = 0; i < LP_COUNT_OF(large); i++)
+        large[i] = buffers_take(&buffers, URING_LARGE);
+    for (unsigned i = 0; i < LP_COUNT_OF(large); i++)
+        buffers_put(&buffers, large[i]);
+    while (buffers_held(&buffers) <= 2u << 20)
+        assert_int_not_equal(buffers_take(&buffers, URING_SMALL), URING_NO_BUFFER);
+    assert_int_equal(buffers_take(&buffers, URING_LARGE), URING_NO_BUFFER);
+    assert_int_equal(buffers_obtainable(&buffers, URING_LARGE), 0);
+    buffers_deinit(&buffers);
+}
+
+static void large_slabs_that_nobody_uses_leave_their_memory_to_small_ones_at_once(void **state)
+{
+    struct buffers buffers;
+    uint32_t large[MANY], large_count = 0;
+    (void)state;
+
+    buffers_init(&buffers, 4u << 20);
+    while ((large[large_count] = buffers_take(&buffers, URING_LARGE)) != URING_NO_BUFFER)
+        large_count++;
+    for (uint32_t i = 0; i < large_count; i++)
+        buffers_put(&buffers, large[i]);
+    while (buffers_take(&buffers, URING_SMALL) != URING_NO_BUFFER)
+        continue;
+    assert_in_range(buffers_held(&buffers), (4u << 20) / 10 * 9, 4u << 20);
+    assert_in_range(buffers.bytes_allocated, 0, 4u << 20);
+    buffers_deinit(&buffers);
+}
+
+static void what_must_be_said_has_a_buffer_when_others_hold_all(void **state)
+{
+    struct buffers buffers;
+    (void)state;
+
+    buffers_init(&buffers, 1u << 20);
+    while (buffers_take(&buffers, URING_SMALL) != URING_NO_BUFFER)
+        continue;
+    while (buffers_take(&buffers, URING_TINY) != URING_NO_BUFFER)
+        continue;
+    assert_int_not_equal(buffers_take_anyway(&buffers, URING_TINY), URING_NO_BUFFER);
+    assert_int_not_equal(buffers_take_anyway(&buffers, URING_SMALL), URING_NO_BUFFER);
+    buffers_deinit(&buffers);
+}
+
+static void what_waits_in_the_kernels_ring_is_held_by_nobody(void **state)
+{
+    struct buffers buffers;
+    (void)state;
+
+    buffers_init(&buffers, 1u << 20);
+    uint32_t buffer = buffers_take(&buffers, URING_SMALL);
+    buffers_publish(&buffers, buffer);
+    assert_int_equal(buffers_held(&buffers), 0);
+    buffers_claim(&buffers, buffer);
+    assert_int_equal(buffers_held(&buffers), LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES);
+    buffers_put(&buffers, buffer);
+    assert_int_equal(buffers_held(&buffers), 0);
+    buffers_deinit(&buffers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +195,10 @@ int main(void)
         cmocka_unit_test(a_buffer_is_free_when_its_last_reference_is_back),
         cmocka_unit_test(memory_max_is_the_edge),
         cmocka_unit_test(large_buffers_leave_half_of_the_memory_to_small_ones),
+        cmocka_unit_test(a_large_buffer_that_is_free_is_not_given_above_half_of_the_memory),
+        cmocka_unit_test(large_slabs_that_nobody_uses_leave_their_memory_to_small_ones_at_once),
+        cmocka_unit_test(what_must_be_said_has_a_buffer_when_others_hold_all),
+        cmocka_unit_test(what_waits_in_the_kernels_ring_is_held_by_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
