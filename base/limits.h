@@ -21,6 +21,21 @@
 #define LP_BUF_SMALL_BYTES 16384u
 #define LP_BUF_LARGE_BYTES (256u * 1024u) /* limits.stalled may say less */
 
+/* What the kernel takes from us for a peer beyond what is on its way to it, as long as the peer has
+ * not taken so much: for bulk it costs 5 % of CPU time. */
+#define LP_UNSENT_BYTES_MAX (128u * 1024u)
+#define LP_FLOWING_BYTES    (1024u * 1024u)
+
+/* The window that a sender gets whose bytes nobody takes. */
+#define LP_NARROW_WINDOW_BYTES (64u * 1024u)
+
+/* Only after so long without progress a peer counts as stalled. */
+#define LP_STALLED_MS 100u
+
+/* While somebody waits for a buffer, or half of limits.memory is held, those who hold some are
+ * looked at so often. */
+#define LP_STARVED_MS 20u
+
 /* The kernel may fill so many buffers of a multishot receive before it looks at anything else. */
 #define LP_MULTISHOT_BYTES (32u * LP_BUF_TINY_BYTES)
 

@@ -193,8 +193,22 @@ void *lp_pool_find(const struct lp_pool *pool, struct lp_pool_name name)
 void lp_pool_each(const struct lp_pool *pool, void (*visit)(void *object, void *context),
                   void *context)
 {
-    for (uint32_t i = 0; i < pool->slabs_count; i++)
-        for (uint32_t at = 0; pool->slabs[i] != NULL && at < SLAB_OBJECTS; at++)
-            if (pool->slabs[i]->generation[at] != 0)
-                visit(object_at(pool, pool->slabs[i], at), context);
+    uint32_t place = 0;
+
+    while (lp_pool_each_step(pool, &place, visit, context))
+        continue;
+}
+
+bool lp_pool_each_step(const struct lp_pool *pool, uint32_t *place,
+                       void (*visit)(void *object, void *context), void *context)
+{
+    const struct lp_pool_slab *slab = *place < pool->slabs_count ? pool->slabs[*place] : NULL;
+
+    for (uint32_t at = 0; slab != NULL && at < SLAB_OBJECTS; at++)
+        if (slab->generation[at] != 0)
+            visit(object_at(pool, slab, at), context);
+    if (++*place < pool->slabs_count)
+        return true;
+    *place = 0;
+    return false;
 }

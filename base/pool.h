@@ -43,5 +43,9 @@ void *lp_pool_find(const struct lp_pool *pool, struct lp_pool_name name);
 /* Calls visit for each object in use; visit must not get or put. */
 void lp_pool_each(const struct lp_pool *pool, void (*visit)(void *object, void *context),
                   void *context);
+/* The same in steps of one slab: begins at *place (0 at first) and moves it on. False: all places
+ * were visited, and *place is 0 again. */
+bool lp_pool_each_step(const struct lp_pool *pool, uint32_t *place,
+                       void (*visit)(void *object, void *context), void *context);
 
 #endif

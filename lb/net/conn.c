@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
-#include <linux/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -53,6 +52,7 @@ static void need_traffic(struct loop *loop, struct conn *conn)
     struct conn_traffic *io = lp_pool_get(&loop->traffic, &name);
     LP_ASSERT(io != NULL);
     *io = no_traffic;
+    io->conn = conn;
     io->slot = name.slot;
     conn->io = io;
 }
@@ -64,6 +64,7 @@ static void put_traffic_when_idle(struct loop *loop, struct conn *conn)
     if (io == &no_traffic || (conn->flags & CONN_TLS) != 0 || io->in.size > 0 ||
         io->sending.size > 0 || io->next.size > 0)
         return;
+    LP_ASSERT((conn->flags & CONN_STALLED) == 0);
     lp_pool_put(&loop->traffic, io->slot);
     clear_traffic(conn);
 }
@@ -72,7 +73,9 @@ void conn_move_traffic(struct loop *loop, struct conn *conn, struct conn_traffic
 {
     struct conn_traffic *from = conn->io;
 
+    conn_unstall(conn);
     *to = *from;
+    to->conn = conn;
     if (from != &no_traffic)
         lp_pool_put(&loop->traffic, from->slot);
     conn->io = to;
@@ -97,6 +100,7 @@ static void init(struct conn *conn, uint8_t space, struct lp_pool_name name, int
     conn->state = (uint8_t)state;
     conn->ops_inflight = 0;
     conn->flags = 0;
+    conn->taken_bytes = 0;
 }
 
 void conn_open(struct conn *conn, uint8_t space, struct lp_pool_name name, int fd)
@@ -116,8 +120,9 @@ void conn_connect(struct loop *loop, struct conn *conn, uint8_t space, struct lp
 
 void conn_arm_recv(struct loop *loop, struct conn *conn, uint32_t size_max)
 {
-    bool is_large = (conn->flags & CONN_STREAMING) != 0 && size_max == 0 &&
-                    loop->large_bytes > LP_BUF_SMALL_BYTES;
+    bool is_large = (conn->flags & (CONN_STREAMING | CONN_NARROW)) == CONN_STREAMING &&
+                    size_max == 0 && loop->large_bytes > LP_BUF_SMALL_BYTES && !loop->is_tight &&
+                    uring_buffers_ready(loop->uring, URING_LARGE) > 0;
 
     conn->flags |= CONN_RECV_ARMED;
     conn->recv_limit = (uint16_t)size_max;
@@ -142,7 +147,7 @@ void conn_want_messages(struct loop *loop, struct conn *conn)
 {
     if (!may_arm(conn))
         return;
-    if (conn->messages_count < MESSAGES_ENOUGH || !loop->may_multishot ||
+    if (conn->messages_count < MESSAGES_ENOUGH || !loop->may_multishot || loop->is_tight ||
         !uring_has_multishot(loop->uring)) {
         conn_arm_recv(loop, conn, 0);
         return;
@@ -195,6 +200,8 @@ static void move_up(struct loop *loop, struct conn *conn)
 {
     struct conn_backlog *backlog = conn->io->backlog;
 
+    if (conn->io->sending.size == 0)
+        conn_unstall(conn);
     if (backlog == NULL) {
         put_traffic_when_idle(loop, conn);
         return;
@@ -246,8 +253,20 @@ struct piece conn_take(struct loop *loop, struct conn *conn, uint32_t size)
 
 /* --- sending --- */
 
+/* Behind the peer's FIN a send that cannot go on is tried again and again (the kernel's poll for it
+ * hears RDHUP, too), so the kernel takes all that it can take. */
+static void let_flow_behind_fin(struct conn *conn)
+{
+    if (conn_is_flowing(conn) || conn->state != CONN_OPEN)
+        return;
+    conn->taken_bytes = LP_FLOWING_BYTES;
+    conn_let_flow(conn);
+}
+
 void conn_submit_send(struct loop *loop, struct conn *conn)
 {
+    if (LP_UNLIKELY(conn_is_eof(conn)))
+        let_flow_behind_fin(conn);
     conn->ops_inflight++;
     conn->send_started_ms = (uint32_t)loop->now_ms;
     uring_send(loop->uring, conn_name(conn), conn->fd, conn->io->sending.data,
@@ -276,27 +295,6 @@ void conn_send(struct loop *loop, struct conn *conn, struct piece piece)
         conn->io->next = piece;
     else
         begin_sending(loop, conn, piece);
-}
-
-/* One send may be large and its peer slow: progress is what the peer acknowledged (for a Unix
- * socket: what left its queue). */
-bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms)
-{
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
-    int queued = 0;
-    uint32_t acked;
-
-    if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
-        acked = (uint32_t)info.tcpi_bytes_acked;
-    else
-        acked = ioctl(conn->fd, SIOCOUTQ, &queued) == 0 ? (uint32_t)queued : 0;
-    if (acked != conn->io->acked) {
-        conn->io->acked = acked;
-        conn->send_started_ms = (uint32_t)loop->now_ms;
-        return true;
-    }
-    return (uint32_t)loop->now_ms - conn->send_started_ms < stalled_ms;
 }
 
 /* Nothing is being sent. Under TLS close_notify goes first; after_send() comes back here. */
@@ -330,6 +328,7 @@ void conn_release_when_idle(struct loop *loop, struct conn *conn)
 static void begin_closing(struct loop *loop, struct conn *conn)
 {
     conn->flags &= (uint16_t)~CONN_STARVED;
+    conn_unstall(conn);
     lp_timer_stop(&loop->wheel, &conn->timer);
     drop_received(loop, conn);
     if (conn->io->next.size > 0)
@@ -489,10 +488,13 @@ static void judge_size(struct conn *conn, const struct uring_event *event)
         conn->flags |= CONN_STREAMING;
     else if (size < LP_BUF_SMALL_BYTES)
         conn->flags &= (uint16_t)~CONN_STREAMING;
-    if (event->socket_has_more)
+    if (event->socket_has_more) {
         conn->flags &= (uint16_t)~CONN_LIKELY_EMPTY;
-    else
+    } else {
         conn->flags |= CONN_LIKELY_EMPTY;
+        if (LP_UNLIKELY((conn->flags & CONN_NARROW) != 0))
+            conn_widen(conn);
+    }
 }
 
 /* Closing while the peer still sends is a reset, which destroys what it has not taken yet. */
@@ -527,6 +529,8 @@ static void discard(struct loop *loop, struct conn *conn, const struct uring_eve
 static void starve(struct loop *loop, struct conn *conn)
 {
     conn->flags |= CONN_STARVED;
+    if (loop->starved.count == 0)
+        loop->starved_since_ms = loop->now_ms;
     loop_queue_push(&loop->starved, conn_name(conn));
 }
 
@@ -597,6 +601,8 @@ static void on_recv(struct loop *loop, struct conn *conn, const struct uring_eve
         conn->flags |= CONN_TRUNCATED;
     if (event->result == 0)
         conn->flags |= CONN_EOF;
+    if (event->result == 0 && conn->io->sending.size > 0)
+        let_flow_behind_fin(conn);
     if (conn->state == CONN_HANDSHAKE) {
         loop->ops[conn->space]->on_connect(loop, conn, event->result == 0 ? EPIPE : -event->result);
         return;
@@ -625,10 +631,21 @@ static void drop_unsent(struct loop *loop, struct conn *conn)
         secure_drop_unsent(loop, conn);
 }
 
+static void count_taken(struct conn *conn, int result)
+{
+    if (result <= 0 || conn->state != CONN_OPEN || conn->taken_bytes >= LP_FLOWING_BYTES)
+        return;
+    conn->taken_bytes += (uint32_t)result;
+    if (conn->taken_bytes >= LP_FLOWING_BYTES)
+        conn_let_flow(conn);
+}
+
 static void on_send(struct loop *loop, struct conn *conn, int result)
 {
     struct conn_traffic *io = conn->io;
 
+    count_taken(conn, result);
+    conn_unstall(conn);
     if (result > 0 && (uint32_t)result < io->sending.size && conn->state != CONN_CLOSING) {
         io->sending.data += result;
         io->sending.size -= (uint32_t)result;

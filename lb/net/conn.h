@@ -56,6 +56,8 @@ enum {
     CONN_TRUNCATED = 1u << 11,   /* at EOF: the peer did not say close_notify        */
     CONN_WAITS_TURN = 1u << 12,  /* in loop->handshakes                              */
     CONN_LAST = 1u << 13,        /* behind the pieces given nothing follows          */
+    CONN_STALLED = 1u << 14,     /* in loop->stalled                                 */
+    CONN_NARROW = 1u << 15,      /* its window is small: nobody takes what it sends  */
 };
 
 /* What only a connection has on which bytes are under way. */
@@ -63,8 +65,10 @@ struct conn_traffic {
     struct piece in;              /* received, not consumed */
     struct piece sending, next;   /* size 0: none */
     struct conn_backlog *backlog; /* received behind `in`; NULL: nothing was */
+    struct conn *conn;
     uint32_t acked; /* low bits of the peer's acknowledged bytes when last looked at */
     uint32_t slot;
+    struct lp_list stalled; /* loop->stalled, while CONN_STALLED */
 };
 
 struct conn {
@@ -75,11 +79,14 @@ struct conn {
     uint32_t generation : 24, space : 8;
     uint8_t state, ops_inflight;
     uint16_t flags;
-    uint32_t send_started_ms; /* or its last progress; low 32 bits of loop->now_ms */
-    uint32_t linger;          /* milliseconds, then bytes left to discard */
-    uint32_t stalled_ms;      /* of a polite end */
-    uint16_t recv_limit;      /* of a starved limited receive */
-    uint8_t messages_count;   /* small receives in a row, as far as it matters */
+    uint32_t send_started_ms; /* or its last progress, or when it stalled; low bits of now_ms */
+    union {
+        uint32_t taken_bytes; /* by the peer since it stalled or began, up to LP_FLOWING_BYTES */
+        uint32_t linger;      /* of a polite end: milliseconds, then bytes left to discard */
+    };
+    uint32_t stalled_ms;    /* of a polite end */
+    uint16_t recv_limit;    /* of a starved limited receive */
+    uint8_t messages_count; /* small receives in a row, as far as it matters */
 };
 static_assert(sizeof(struct conn) == LP_CACHE_LINE, "an idle connection is one cache line");
 
@@ -149,6 +156,26 @@ void conn_say_goodbye(struct loop *loop, struct conn *conn);
 
 /* Asked now and then while a piece waits: has the peer taken any byte within stalled_ms? */
 bool conn_takes_bytes(struct loop *loop, struct conn *conn, uint32_t stalled_ms);
+
+/* Joins loop->stalled, where the one that has taken nothing for the longest time comes first. It
+ * leaves with the next piece that its peer has taken whole, or with its bytes. */
+void conn_stall(struct loop *loop, struct conn *conn);
+/* Of a stalled one: has its peer taken nothing since it joined, or since this was asked last? If it
+ * has, it moves behind all others. */
+bool conn_still_stalls(struct loop *loop, struct conn *conn);
+static inline bool conn_is_flowing(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && conn->taken_bytes >= LP_FLOWING_BYTES;
+}
+/* The kernel takes little for a peer that has not begun to take much: for a new socket. Accepted
+ * ones have it from their listener. */
+void conn_bound_unsent(int fd);
+/* Nobody takes what this peer sends: the kernel receives little more of it, until what it has
+ * received is read to its end, or conn_widen(). */
+void conn_narrow(struct conn *conn);
+void conn_widen(struct conn *conn);
+/* Bytes of the buffers that it holds. */
+size_t conn_held(const struct conn *conn);
 
 /* Short of ports, descriptors or memory: that a connect failed is no fault of its peer. */
 bool conn_is_our_shortage(int error);

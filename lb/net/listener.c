@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lb/net/conn.h"
 #include "lb/net/ports.h"
 
 #define BACKLOG 65535 /* the kernel takes net.core.somaxconn of it */
@@ -88,6 +89,7 @@ static int bind_tcp(const struct endpoint *endpoint, bool reuse_port)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, endpoint->takes_ipv4 ? &off : &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    conn_bound_unsent(fd);
     if (bind(fd, &place.as.any, place.size) == 0)
         return fd;
     int error = errno;

@@ -33,6 +33,7 @@ bool loop_init(struct loop *loop, const struct uring_settings *settings, struct 
     lp_wheel_init(&loop->wheel, loop->now_ms);
     init_space(loop, LOOP_SPACE_FRONT, front);
     init_space(loop, LOOP_SPACE_BACK, back);
+    lp_list_init(&loop->stalled);
     loop->large_bytes = LP_BUF_LARGE_BYTES;
     lp_pool_init(&loop->traffic, sizeof(struct conn_traffic));
     lp_pool_init(&loop->secures, sizeof(struct conn_tls));
@@ -174,8 +175,6 @@ static void rearm_starved(struct loop *loop)
     if (loop->starved.count == 0)
         return;
     uint32_t ready = uring_buffers_ready(loop->uring, URING_SMALL);
-    if (ready == 0 && loop->on_memory_full != NULL)
-        loop->on_memory_full(loop);
     while (ready > 0 && loop->starved.count > 0) {
         struct conn *conn = loop_queue_pop(loop, &loop->starved);
         if (conn != NULL && (conn->flags & CONN_STARVED) != 0) {
@@ -183,6 +182,15 @@ static void rearm_starved(struct loop *loop)
             ready--;
         }
     }
+}
+
+static void watch_memory(struct loop *loop)
+{
+    size_t held = uring_held(loop->uring);
+
+    loop->is_tight = held > uring_memory_max(loop->uring) / 2;
+    if (held > 0 && loop->on_held != NULL)
+        loop->on_held(loop);
 }
 
 /* The only place where a connection's descriptor is closed and its memory goes back. */
@@ -200,7 +208,9 @@ static void release_ended(struct loop *loop)
 
 static uint32_t wait_ms(const struct loop *loop, uint32_t wait_ms_max)
 {
-    uint32_t limit = loop->starved.count == 0 ? wait_ms_max : LP_WHEEL_TICK_MS;
+    uint32_t look_ms = loop->starved.count > 0 ? LP_STARVED_MS : LP_STALLED_MS;
+    bool is_watching = loop->starved.count > 0 || uring_held(loop->uring) > 0;
+    uint32_t limit = is_watching && wait_ms_max > look_ms ? look_ms : wait_ms_max;
 
     if (limit > TRIM_MS && (uring_may_trim(loop->uring) || loop->tls_may_trim))
         limit = TRIM_MS;
@@ -258,6 +268,7 @@ void loop_turn(struct loop *loop, uint32_t wait_ms_max)
     }
     if (may_fire_timers(loop, count == 0 && waited_ms > 0))
         lp_wheel_advance(&loop->wheel, loop->now_ms, TIMERS_MAX, fire, loop);
+    watch_memory(loop);
     rearm_starved(loop);
     secure_turn(loop);
     release_ended(loop);

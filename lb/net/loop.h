@@ -62,6 +62,7 @@ struct loop {
     uint64_t trimmed_ms;          /* when memory was last given back */
     bool tls_may_trim;            /* there may be more of it */
     struct loop_queue starved;    /* whose receive found no buffer: first come, first served */
+    uint64_t starved_since_ms;    /* when the first of them came */
     struct loop_queue ended;      /* to release after this batch */
     struct loop_queue handshakes; /* who waits for a turn to shake hands */
     uint32_t turns_left;          /* of this turn of the loop */
@@ -70,12 +71,14 @@ struct loop {
     struct crypto *crypto;        /* the owner's: takes slow handshakes off this thread, or NULL */
     struct crypto_box crypto_box; /* those that are back */
     bool is_stopping;
-    uint32_t large_bytes;  /* the owner's: a streaming connection receives so much at once */
-    bool may_multishot;    /* the owner's: a connection may hold what a multishot receive brings */
-    uint64_t stale_events; /* for an object that is gone: never a write, counted */
+    bool is_tight;          /* half of the memory is held: one buffer is enough for anybody */
+    struct lp_list stalled; /* of conn->io: who has taken nothing for longest comes first */
+    uint32_t large_bytes;   /* the owner's: a streaming connection receives so much at once */
+    bool may_multishot;     /* the owner's: a connection may hold what a multishot receive brings */
+    uint64_t stale_events;  /* for an object that is gone: never a write, counted */
     void (*after_batch)(struct loop *loop);
-    /* Stalled connections hold all memory that they may: end some. Starved ones wait for it. */
-    void (*on_memory_full)(struct loop *loop);
+    /* Somebody holds buffers at the end of a turn. */
+    void (*on_held)(struct loop *loop);
 };
 
 /* Gives a running state inside *loop. False when io_uring refuses. */

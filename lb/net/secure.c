@@ -585,6 +585,7 @@ void secure_release(struct loop *loop, struct conn *conn)
     struct conn_tls *tls = conn_tls_of(conn);
 
     LP_ASSERT(!tls->is_away);
+    conn_unstall(conn);
     piece_drop(loop, &tls->cipher);
     piece_drop(loop, &tls->plain);
     piece_drop(loop, &tls->control);

@@ -51,6 +51,15 @@ void conn_release_when_idle(struct loop *loop, struct conn *conn);
 /* What is under way is described there from now on. */
 void conn_move_traffic(struct loop *loop, struct conn *conn, struct conn_traffic *to);
 void conn_forget_tls(struct conn *conn);
+/* In stall.c: its peer takes what it can get. */
+void conn_let_flow(struct conn *conn);
+/* It leaves loop->stalled. */
+void conn_leave_stalled(struct conn *conn);
+static inline void conn_unstall(struct conn *conn)
+{
+    if (LP_UNLIKELY((conn->flags & CONN_STALLED) != 0))
+        conn_leave_stalled(conn);
+}
 /* Takes a piece of plaintext behind what its owner has not consumed. False: memory is out. */
 bool conn_deliver(struct loop *loop, struct conn *conn, struct piece piece);
 

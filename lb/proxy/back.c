@@ -41,6 +41,7 @@ static int open_socket(const struct lp_addr *address)
     if (fd >= 0 && address->as.any.sa_family != AF_UNIX) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        conn_bound_unsent(fd);
     }
     return fd;
 }
@@ -121,7 +122,7 @@ void back_evict(struct worker *worker, struct back *back)
 {
     if (lp_list_is_linked(&back->link))
         leave_list(worker, back);
-    conn_abort(&worker->loop, &back->conn);
+    conn_reset(&worker->loop, &back->conn); /* what the kernel still holds for it goes, too */
 }
 
 void backs_close_idle(struct worker *worker, struct server *server)

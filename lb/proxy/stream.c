@@ -607,7 +607,7 @@ bool stream_may_read(const struct worker *worker, const struct conn *from, const
 {
     if (to->io->next.size > 0 || to->state != CONN_OPEN)
         return false;
-    bool holds_two = (from->flags & CONN_STREAMING) == 0 &&
+    bool holds_two = (from->flags & CONN_STREAMING) == 0 && !worker->loop.is_tight &&
                      worker_config(worker)->limits.stalled >= 2 * LP_BUF_SMALL_BYTES;
     return to->io->sending.size == 0 || holds_two;
 }

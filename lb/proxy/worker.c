@@ -151,52 +151,6 @@ static void after_batch(struct loop *loop)
         stop_when_drained(worker);
 }
 
-/* The connection that has held a buffer for the longest time ends: its peer takes nothing, or it
- * has sent what cannot be read yet (a request behind one that still waits). */
-struct stalled {
-    const struct loop *loop;
-    struct conn *conn;
-    uint32_t age_ms;
-};
-
-static void find_stalled(void *object, void *context)
-{
-    struct conn *conn = object;
-    struct stalled *stalled = context;
-    uint32_t since_ms = conn->send_started_ms;
-
-    if (conn->state == CONN_CLOSING || (conn->io->sending.size == 0 && conn->io->in.size == 0))
-        return;
-    if (conn->io->sending.size == 0)
-        since_ms =
-            conn->space == LOOP_SPACE_FRONT ? session_of(conn)->since_ms : back_of(conn)->since_ms;
-    uint32_t age_ms = (uint32_t)stalled->loop->now_ms - since_ms;
-    if (age_ms >= stalled->age_ms) {
-        stalled->conn = conn;
-        stalled->age_ms = age_ms;
-    }
-}
-
-static void on_memory_full(struct loop *loop)
-{
-    struct worker *worker = worker_of(loop);
-    struct stalled stalled = {.loop = loop, .age_ms = LP_WHEEL_TICK_MS};
-
-    lp_pool_each(&loop->spaces[LOOP_SPACE_FRONT], find_stalled, &stalled);
-    lp_pool_each(&loop->spaces[LOOP_SPACE_BACK], find_stalled, &stalled);
-    if (stalled.conn == NULL)
-        return;
-    bool is_front = stalled.conn->space == LOOP_SPACE_FRONT;
-    struct stream *stream =
-        is_front ? session_of(stalled.conn)->stream : back_of(stalled.conn)->stream;
-    if (stream != NULL)
-        stream_end(worker, stream, is_front ? END_SLOW_CLIENT : END_SLOW_SERVER, FRONT_RESET);
-    else if (is_front)
-        conn_abort(loop, stalled.conn);
-    else
-        back_evict(worker, back_of(stalled.conn));
-}
-
 /* --- the thread --- */
 
 static bool start(struct worker *worker)
@@ -208,7 +162,7 @@ static bool start(struct worker *worker)
                    (struct loop_space){sizeof(struct back), &back_ops}, &worker->start_error))
         return false;
     loop->after_batch = after_batch;
-    loop->on_memory_full = on_memory_full;
+    loop->on_held = stalled_watch;
     loop->crypto = worker->crypto;
     loop->crypto_box.wake_fd = worker->wake_fd;
     lp_pool_init(&worker->streams, sizeof(struct stream));

@@ -74,6 +74,8 @@ struct worker {
     struct lp_list ended_streams; /* freed after the batch */
     struct lp_list waiting;       /* streams whose request head lies in a buffer, oldest first */
     struct loop_timer shrink_timer;
+    uint64_t looked_ms, made_room_ms; /* stalled.c: when last */
+    uint32_t look_pool, look_place;   /* and how far it is; both 0: not under way */
     struct loop_source wake;
     uint64_t wake_count; /* where the eventfd is read to */
     int wake_fd;
@@ -121,6 +123,9 @@ void worker_drop_snapshot(struct worker *worker, struct snapshot_ref *ref);
 void *worker_main(void *argument);
 /* Any thread: makes the worker look at struct shared. */
 void worker_wake(const struct worker *worker);
+
+/* stalled.c: loop->on_held. */
+void stalled_watch(struct loop *loop);
 
 /* acceptor.c */
 /* The worker has a new snapshot (in worker->snapshot): opens what it lists, lets go of what it does
