@@ -110,7 +110,7 @@ struct question {
     const void *context;
 };
 
-static enum ports_answer judge(const struct question *question, const struct nlmsghdr *head)
+static enum ports_answer judge(const struct question *question, struct nlmsghdr *head)
 {
     const struct inet_diag_msg *found = NLMSG_DATA(head);
 
