@@ -39,7 +39,7 @@ const struct schema_row schema_rows[] = {
      .doc = "only the side that is waited for can time out; listeners, routes and pools may "
             "override each of them"},
     {SECTION_ROOT, TYPE_SECTION, "drain", .opens = SECTION_DRAIN,
-     .offset = offsetof(struct lp_config, drain), .doc = "how SIGTERM ends the process"},
+     .offset = offsetof(struct lp_config, drain), .doc = "how SIGTERM and SIGINT end the process"},
     {SECTION_ROOT, TYPE_NAMED, "listeners", .opens = SECTION_LISTENER, .flags = SCHEMA_REQUIRED,
      ARRAY(lp_config, listeners), .doc = "the addresses to accept on, by name"},
     {SECTION_ROOT, TYPE_NAMED, "pools", .opens = SECTION_POOL, .flags = SCHEMA_REQUIRED,
@@ -100,7 +100,7 @@ const struct schema_row schema_rows[] = {
      AT(lp_cfg_timeouts, linger), .doc = "for the peer's own end after our last byte"},
 
     {SECTION_DRAIN, TYPE_DURATION, "delay", "5s", RANGE(0, DAY), AT(lp_cfg_drain, delay_ms),
-     .doc = "readiness fails at once, still accepting"},
+     .doc = "readiness fails at once, still accepting; SIGINT (Ctrl-C) skips it"},
     {SECTION_DRAIN, TYPE_DURATION, "deadline", "25s", RANGE(1, DAY),
      AT(lp_cfg_drain, deadline_ms),
      .doc = "from the signal, delay included; whatever is left then is closed at once"},

@@ -40,7 +40,7 @@ static void on_timer(struct loop *loop, struct loop_timer *timer)
         cut(process);
 }
 
-void drain_begin(struct process *process)
+void drain_begin(struct process *process, bool keeps_delay)
 {
     const struct lp_cfg_drain *drain = &process->snapshot->config->drain;
 
@@ -51,7 +51,7 @@ void drain_begin(struct process *process)
     process->drain_timer = (struct loop_timer){.fire = on_timer};
     lp_timer_init(&process->drain_timer.timer);
     enter(process, DRAIN_ANNOUNCED);
-    if (drain->delay_ms == 0)
+    if (!keeps_delay || drain->delay_ms == 0)
         spread(process);
     else
         loop_timer_set(&process->loop, &process->drain_timer,

@@ -43,14 +43,16 @@ static const struct uring_settings control_settings = {.entries = CONTROL_ENTRIE
 
 /* --- signals and the other things that the control thread hears --- */
 
-static void on_stop_signal(struct process *process)
+/* The delay is for balancers in front, whose nodes are told to leave with SIGTERM. SIGINT is a
+ * person at a terminal, who waits. */
+static void on_stop_signal(struct process *process, bool keeps_delay)
 {
     uint8_t phase = atomic_load(&process->shared.drain_phase);
 
     if (!process->is_ready) {
         process->loop.is_stopping = true;
     } else if (phase == DRAIN_NONE) {
-        drain_begin(process);
+        drain_begin(process, keeps_delay);
     } else if (process->loop.now_ms - process->drain_began_ms >= 1000) {
         lp_log(LP_LOG_WARNING, "drain: asked again, so it ends now");
         drain_hurry(process);
@@ -77,7 +79,7 @@ static void on_signal(struct loop *loop, struct loop_source *source,
             break;
         default:
             if (signals_is_stop(info.ssi_signo))
-                on_stop_signal(process);
+                on_stop_signal(process, info.ssi_signo != SIGINT);
             else
                 signals_say_unused(info.ssi_signo, info.ssi_code);
         }

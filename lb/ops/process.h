@@ -93,7 +93,7 @@ void reload_continue(struct process *process); /* from housekeeping: what had to
 void reload_deinit(struct process *process);
 
 /* drain.c */
-void drain_begin(struct process *process);
+void drain_begin(struct process *process, bool keeps_delay);
 void drain_hurry(struct process *process);
 
 /* limits.c */

@@ -293,6 +293,57 @@ describe('drain', { concurrency: 4 }, () => {
     await lab.exitsWith(0);
   });
 
+  test('SIGINT with nothing open ends at once, whatever the delay', async (t) => {
+    const lab = await Lab.start(t, {
+      drain: { delay: '200s', deadline: '300s' },
+      servers: { s1: {}, s2: { kind: 'tcp' }, mute: { kind: 'silent' } },
+      pools: {
+        app: { servers: ['s1'], keep_alive: { timeout: '200s' } }, // its connection stays, and is nobody's
+        line: ['s2'],
+        checked: { servers: ['mute'], check: { type: 'http', interval: '10ms', timeout: '200ms' } },
+      },
+      listeners: { web: { pool: 'app' }, raw: { protocol: 'tcp', pool: 'line' }, other: { pool: 'checked' } },
+    });
+    assert.equal((await lab.request('/before')).status, 200);
+    await lab.logs({ path: '/before' });
+    lab.limpet.signal('SIGINT');
+    await lab.exitsWith(0);
+  });
+
+  for (const kind of ['http', 'tcp', 'websocket']) {
+    test(`SIGINT with ${kind} open skips the delay and drains`, async (t) => {
+      const isTcp = kind === 'tcp';
+      const lab = await Lab.start(t, {
+        drain: { delay: '200s', deadline: '201s', spread: '0%' },
+        servers: { s1: isTcp ? { kind: 'tcp' } : { handle: async (request, answer) => {
+          if (request.path !== '/slow') return false;
+          await new Promise((resolve) => { lab.goOn = resolve; lab.changed(); });
+          await answer.respond(200, {}, 'finished');
+          return true;
+        } } },
+        listeners: { web: isTcp ? { protocol: 'tcp' } : {} },
+      });
+      const client = kind === 'websocket' ? await lab.websocket() : await lab.connect();
+      if (kind === 'http') await client.send('/slow');
+      if (kind === 'http') await lab.until(() => lab.goOn, 'the slow request');
+      if (isTcp) { await client.write('x'); await client.read(1); }
+      lab.limpet.signal('SIGINT');
+      await lab.refusesNewClients();
+      lab.goOn?.();
+      if (kind === 'http') assert.equal((await client.response()).text, 'finished');
+      if (kind === 'websocket') await client.isClosedWith(1001);
+      await client.isClosed?.();
+      await lab.exitsWith(0);
+    });
+  }
+
+  test('SIGTERM keeps the delay, also with nothing open', async (t) => {
+    const lab = await Lab.start(t, { drain: { delay: '1s', deadline: '4s' } });
+    lab.terminate();
+    await lab.exitsWith(0);
+    assert.ok(Date.now() - lab.terminated >= 950, 'balancers in front have a second to look elsewhere');
+  });
+
   test('the close code can be chosen', async (t) => {
     const lab = await Lab.start(t, { drain: { delay: '0s', deadline: '60s', spread: '1%', close_code: 1012 } });
     const ws = await lab.websocket('/chosen');
