@@ -30,42 +30,62 @@ static bool read_kind(struct where *where, const char *word)
     return true;
 }
 
+static bool read_rank(struct where *where, const char *word)
+{
+    char *end;
+
+    where->rank = strtoul(word, &end, 10);
+    return word[0] >= '1' && word[0] <= '9' && *end == '\0' && where->rank <= LP_POOL_SERVERS_MAX;
+}
+
 /* 0, or the exit status of wrong usage. */
+static int read_option(struct where *where, const char *option, const char *value)
+{
+    bool is_known = strcmp(option, "-c") == 0 || strcmp(option, "--kind") == 0 ||
+                    strcmp(option, "--rank") == 0 || strcmp(option, "--down") == 0;
+
+    if (!is_known)
+        return usage_error("where: unknown option %s", option);
+    if (value == NULL)
+        return usage_error("where: %s needs a value", option);
+    if (strcmp(option, "-c") == 0)
+        where->path = value;
+    else if (strcmp(option, "--down") == 0)
+        where->down = value;
+    else if (strcmp(option, "--rank") == 0 && !read_rank(where, value))
+        return usage_error("where: --rank %s is no rank: 1, 2, ...", value);
+    else if (strcmp(option, "--kind") == 0 && !read_kind(where, value))
+        return usage_error("where: --kind is ip or text, not %s", value);
+    return 0;
+}
+
+/* Options stand before or behind what is no option; "--" ends them. The other words move to the
+ * front of `arguments`. 0, or the exit status of wrong usage. */
 static int read_arguments(struct where *where, int count, char **arguments)
 {
+    int words_count = 0, status = 0;
+    bool is_over = false;
+
     *where = (struct where){.path = USAGE_DEFAULT_PATH};
-    for (int i = 0; i < count; i++) {
-        const char *word = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
-        bool is_option = word[0] == '-' && where->pool == NULL;
-        if (!is_option && where->pool == NULL) {
-            where->pool = word;
-            continue;
-        }
-        if (strncmp(word, "--", 2) != 0 && strcmp(word, "-c") != 0) {
-            where->keys = arguments + i;
-            where->keys_count = count - i;
-            return 0;
-        }
-        if (value == NULL)
-            return usage_error("where: %s needs a value", word);
-        i++;
-        if (strcmp(word, "-c") == 0)
-            where->path = value;
-        else if (strcmp(word, "--down") == 0)
-            where->down = value;
-        else if (strcmp(word, "--rank") == 0) {
-            char *end;
-            where->rank = strtoul(value, &end, 10);
-            if (*end != '\0' || where->rank == 0 || where->rank > LP_POOL_SERVERS_MAX)
-                return usage_error("where: --rank %s is no rank: 1, 2, ...", value);
-        } else if (strcmp(word, "--kind") == 0) {
-            if (!read_kind(where, value))
-                return usage_error("where: --kind is ip or text, not %s", value);
+    for (int i = 0; i < count && status == 0; i++) {
+        char *word = arguments[i];
+        if (is_over || word[0] != '-' || word[1] == '\0') {
+            arguments[words_count++] = word;
+        } else if (strcmp(word, "--") == 0) {
+            is_over = true;
         } else {
-            return usage_error("where: unknown option %s", word);
+            i++;
+            status = read_option(where, word, i < count ? arguments[i] : NULL);
         }
     }
-    return where->pool != NULL ? 0 : usage_error("where: which pool?");
+    if (status != 0)
+        return status;
+    if (words_count == 0)
+        return usage_error("where: which pool?");
+    where->pool = arguments[0];
+    where->keys = arguments + 1;
+    where->keys_count = words_count - 1;
+    return 0;
 }
 
 static bool is_down(const struct where *where, struct lp_slice name)
@@ -79,6 +99,24 @@ static bool is_down(const struct where *where, struct lp_slice name)
         at += size + (at[size] == ',');
     }
     return false;
+}
+
+/* False after saying which name in --down is no server. */
+static bool knows_down(const struct where *where, const struct lp_cfg_pool *pool)
+{
+    for (const char *at = where->down; at != NULL && *at != '\0';) {
+        struct lp_slice name = {at, strcspn(at, ",")};
+        uint32_t i = 0;
+        while (i < pool->servers_count && !lp_slice_equal(pool->servers[i].name, name))
+            i++;
+        if (i == pool->servers_count) {
+            fprintf(stderr, "limpet: error: --down: pool \"%s\" has no server \"%.*s\"\n",
+                    where->pool, LP_SLICE_ARG(name));
+            return false;
+        }
+        at += name.size + (at[name.size] == ',');
+    }
+    return true;
 }
 
 /* Without --kind a key is an address if the pool hashes addresses first and it reads like one. */
@@ -169,6 +207,8 @@ int where_run(int count, char **arguments)
     } else if (pool->balance != LP_BALANCE_HASH) {
         fprintf(stderr, "limpet: error: pool \"%s\" does not balance by hash: no key has a home\n",
                 where.pool);
+        ok = false;
+    } else if (!knows_down(&where, pool)) {
         ok = false;
     } else {
         struct pool_view view;
