@@ -1,6 +1,7 @@
 /* What the values mean together: pools by name, inherited timeouts, things that are missing or
- * contradict each other, and warnings about what will bite later. The structs and the nodes they
- * were read from are walked side by side. Start at check_config(). */
+ * contradict each other, and warnings about what will bite later (effect.c has those about what
+ * does nothing). The structs and the nodes they were read from are walked side by side. Start at
+ * check_config(). */
 #include "config/reader.h"
 
 #include <stdlib.h>
@@ -157,20 +158,46 @@ static void check_servers(struct reader *r, const struct place *at, struct lp_cf
     check_weights(r, &servers, pool);
 }
 
+/* One of them may be a "type" that was spelled wrongly. */
+static bool has_unknown_keys(const struct place *at, enum schema_section section)
+{
+    for (struct node *node = at->node->first; node != NULL; node = node->next)
+        if (schema_find(section, node->key->text) == NULL)
+            return true;
+    return false;
+}
+
+/* Without a type a check is what its keys ask for. */
+static void check_type(struct reader *r, const struct place *pool_at, struct lp_cfg_check *check)
+{
+    struct place at = place_of_key(pool_at, "check"), type = place_of_key(&at, "type");
+    struct place path = place_of_key(&at, "path"), expect = place_of_key(&at, "expect");
+    struct place host = place_of_key(&at, "host"), headers = place_of_key(&at, "headers");
+    struct place ping = place_of_key(&at, "ping");
+
+    if (!check_is_map(at.node) || type.node != NULL || has_unknown_keys(&at, SECTION_CHECK))
+        return;
+    if (check->ping && expect.node != NULL)
+        read_error_of_key(r, &ping, NULL,
+                          "is for a websocket check, \"expect\" for an http check; write which "
+                          "\"type\" it is");
+    else if (check->ping)
+        check->type = LP_CHECK_WEBSOCKET;
+    else if (expect.node != NULL || path.node != NULL)
+        check->type = LP_CHECK_HTTP;
+    else if (check->host.size > 0 || check->headers_count > 0)
+        read_error_of_key(r, check->host.size > 0 ? &host : &headers, NULL,
+                          "needs a type: a tcp check sends no request; write \"type: http\" or "
+                          "\"type: websocket\"");
+}
+
 static void check_pool(struct reader *r, const struct place *at, struct lp_cfg_pool *pool)
 {
-    struct place hash = place_of_key(at, "hash");
-    struct place key = place_of_key(&hash, "key");
-
     if (!check_is_map(at->node))
         return;
     check_servers(r, at, pool);
     check_back_tls(r, at, pool);
-    if (key.node != NULL && pool->keys_count > 1 && pool->balance == LP_BALANCE_HASH)
-        read_warning(r, &key,
-                     "a list of keys: a client whose requests carry \"%.*s\" only now and "
-                     "then is sent to different servers",
-                     LP_SLICE_ARG(key.node->first->text));
+    check_type(r, at, &pool->check);
 }
 
 /* ---- routes ---- */
@@ -489,5 +516,6 @@ void check_config(struct reader *r, struct node *root)
     check_binds(r, &at);
     resolve_timeouts(r->config);
     warn_of_unused_pools(r, &at, used);
+    effect_check(r, &at);
     lp_free(used);
 }

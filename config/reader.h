@@ -139,6 +139,8 @@ bool check_is_map(const struct node *node);
 /* The same: points at the map where the key should stand. */
 void check_report_missing(struct reader *r, const struct place *map, const char *key,
                           const char *sentence);
+/* effect.c: warns of what is written where nothing reads it; of files without errors only. */
+void effect_check(struct reader *r, const struct place *root);
 /* binds.c: addresses across the file. */
 void check_binds(struct reader *r, const struct place *root);
 

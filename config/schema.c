@@ -36,8 +36,9 @@ const struct schema_row schema_rows[] = {
      .doc = "limits of the whole process"},
     {SECTION_ROOT, TYPE_SECTION, "timeouts", .opens = SECTION_TIMEOUTS,
      .offset = offsetof(struct lp_config, timeouts),
-     .doc = "only the side that is waited for can time out; listeners, routes and pools may "
-            "override each of them"},
+     .doc = "only the side that is waited for can time out; listeners may override each of them, "
+            "routes and pools all but `handshake`, `head` and `keep_alive`, which are over before "
+            "a route is chosen"},
     {SECTION_ROOT, TYPE_SECTION, "drain", .opens = SECTION_DRAIN,
      .offset = offsetof(struct lp_config, drain), .doc = "how SIGTERM and SIGINT end the process"},
     {SECTION_ROOT, TYPE_NAMED, "listeners", .opens = SECTION_LISTENER, .flags = SCHEMA_REQUIRED,
@@ -269,7 +270,8 @@ const struct schema_row schema_rows[] = {
 
     {SECTION_CHECK, TYPE_WORD, "type", "tcp", .words = "tcp|http|websocket|off",
      AT(lp_cfg_check, type),
-     .doc = "a connect, a GET, a real WebSocket handshake, or none"},
+     .doc = "a connect, a GET, a real WebSocket handshake, or none; where not written `ping: true` "
+            "makes it `websocket`, `path` or `expect` make it `http`"},
     {SECTION_CHECK, TYPE_CHECK_PATH, "path", "/", AT(lp_cfg_check, path),
      .doc = "of http and websocket checks; a query may follow"},
     {SECTION_CHECK, TYPE_CHECK_HOST, "host", AT(lp_cfg_check, host),

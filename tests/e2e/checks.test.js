@@ -57,6 +57,24 @@ describe('checks', { concurrency: 4 }, () => {
     assert.match(said, /accept/i);
   });
 
+  test('without a type a check is what its keys ask for', async (t) => {
+    const failing = () => saying('HTTP/1.1 500 Sad\r\nContent-Length: 0\r\n\r\n');
+    const lab = await Lab.start(t, {
+      servers: { path: failing(), expect: failing(), ping: failing(), plain: { kind: 'tcp', mute: true } },
+      pools: {
+        a: { servers: ['path'], check: { path: '/ready', ...quick } },
+        b: { servers: ['expect'], check: { expect: 204, ...quick } },
+        c: { servers: ['ping'], check: { ping: true, ...quick } },
+        d: { servers: ['plain'], check: { ...quick } },
+      },
+      listeners: { web: {}, b: { pool: 'b' }, c: { pool: 'c' }, d: { protocol: 'tcp', pool: 'd' } },
+    });
+    await lab.says(/server path of pool a is down: http check: .*500/);
+    await lab.says(/server expect of pool b is down: http check: .*500/);
+    await lab.says(/server ping of pool c is down: websocket check: .*500/);
+    await lab.says(/server plain of pool d is up/);
+  });
+
   test('a websocket check may demand a Pong', async (t) => {
     const deaf = saying(`${SWITCH}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n`);
     const lab = await Lab.start(t, { servers: { alive: {}, deaf }, pools: { app: { balance: 'round_robin', check: { type: 'websocket', ping: true, interval: '500ms', timeout: '3s' } } } });

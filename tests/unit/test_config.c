@@ -454,15 +454,15 @@ static void the_environment_is_put_into_one_scalar_after_parsing(void **state)
     setenv("LP_TEST_TOKEN", "a: b # {\"c\"}\n  evil: true", 1);
     setenv("LP_TEST_LEVEL", "debug", 1);
     setenv("LP_TEST_EMPTY", "", 1);
-    struct lp_config *config =
-        parse("log: {level: \"${LP_TEST_LEVEL}\"}\n"
-              "listeners: {w: {bind: 127.0.0.1:1, pool: p}}\n"
-              "pools:\n"
-              "  p:\n"
-              "    check: {headers: {A: \"x$${LP}${LP_TEST_EMPTY}$y${LP_TEST_LEVEL}$\", B: "
-              "\"${LP_TEST_EMPTY}\"}}\n"
-              "    servers:\n"
-              "      a: ${LP_TEST_ADDRESS}:80\n");
+    struct lp_config *config = parse(
+        "log: {level: \"${LP_TEST_LEVEL}\"}\n"
+        "listeners: {w: {bind: 127.0.0.1:1, pool: p}}\n"
+        "pools:\n"
+        "  p:\n"
+        "    check: {type: http, headers: {A: \"x$${LP}${LP_TEST_EMPTY}$y${LP_TEST_LEVEL}$\", B: "
+        "\"${LP_TEST_EMPTY}\"}}\n"
+        "    servers:\n"
+        "      a: ${LP_TEST_ADDRESS}:80\n");
 
     (void)state;
     assert_int_equal(config->log.level, LP_LOG_DEBUG);

@@ -550,6 +550,18 @@ static void pools_and_their_checks_are_looked_at_too(void **state)
         {CHECK, "      host: \"a b\"",
          "6:13: error: pools.app.check.host: needs a host as in a Host "
          "header, like app.example.com"},
+        {CHECK, "      host: app.test",
+         "6:7: error: pools.app.check.host: needs a type: a tcp check sends no request; write "
+         "\"type: http\" or \"type: websocket\""},
+        {CHECK, "      headers: {A: b}",
+         "6:7: error: pools.app.check.headers: needs a type: a tcp check sends no request; write "
+         "\"type: http\" or \"type: websocket\""},
+        {CHECK, "      ping: true\n      expect: 101",
+         "6:7: error: pools.app.check.ping: is for a websocket check, \"expect\" for an http "
+         "check; "
+         "write which \"type\" it is"},
+        {CHECK, "      typ: http\n      host: app.test",
+         "6:7: error: pools.app.check.typ: unknown key; did you mean \"type\"?"},
         {CHECK, "      expect: 99",
          "6:15: error: pools.app.check.expect: \"99\" is not a status "
          "(100..599) or a range like 200-399"},
