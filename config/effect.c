@@ -318,6 +318,16 @@ static void check_pool(struct reader *r, const struct place *at, const struct lp
 
 /* ---- the process ---- */
 
+static void check_stalled(struct reader *r, const struct place *limits)
+{
+    struct place stalled = place_of_key(limits, "stalled");
+
+    if (r->config->limits.stalled < LP_BUF_SMALL_BYTES)
+        read_warning(r, &stalled, "has no effect below 16KiB, the least that is received at once");
+    if (r->config->limits.stalled > LP_BUF_LARGE_BYTES)
+        read_warning(r, &stalled, "has no effect above 256KiB, the most that is received at once");
+}
+
 static void check_process(struct reader *r, const struct place *root)
 {
     struct place log = place_of_key(root, "log"), access = place_of_key(&log, "access");
@@ -325,6 +335,7 @@ static void check_process(struct reader *r, const struct place *root)
     struct place timeouts = place_of_key(root, "timeouts");
     bool has_http = false;
 
+    check_stalled(r, &limits);
     for (uint32_t i = 0; i < r->config->listeners_count; i++)
         has_http = has_http || r->config->listeners[i].protocol == LP_PROTOCOL_HTTP;
     if (access.node != NULL && lp_slice_equal(r->config->log.access_to, LP_SLICE("off")))
@@ -340,6 +351,9 @@ static void check_process(struct reader *r, const struct place *root)
     if (drain.node != NULL)
         WARN_OF_KEYS(r, &drain, NOBODY_HAS_HTTP, "close_code");
 }
+
+static_assert(LP_BUF_SMALL_BYTES == 16u * 1024 && LP_BUF_LARGE_BYTES == 256u * 1024,
+              "what check_stalled() and the table say");
 
 void effect_check(struct reader *r, const struct place *root)
 {

@@ -69,7 +69,8 @@ const struct schema_row schema_rows[] = {
      AT(lp_config, limits.body), .reload = RELOAD_NEW_STREAMS,
      .doc = "a request body; over it 413"},
     {SECTION_LIMITS, TYPE_SIZE, "stalled", "256KiB", RANGE(KIB, GIB), AT(lp_config, limits.stalled),
-     .doc = "held per direction for a peer that does not read"},
+     .doc = "held per direction for a peer that does not read; never less than `16KiB`, never more "
+            "than `256KiB`"},
     {SECTION_LIMITS, TYPE_SIZE, "memory", "auto", RANGE(64 * KIB, 64 * TIB), .flags = SCHEMA_AUTO,
      AT(lp_config, limits.memory),
      .doc = "for the buffers of stalled connections; `auto` is 1/8 of the machine's memory, or of "

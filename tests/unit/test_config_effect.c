@@ -137,6 +137,26 @@ static void what_only_requests_have_is_warned_of_where_no_listener_reads_any(voi
     ASSERT_SILENCE(silent);
 }
 
+static void a_limit_that_cannot_be_kept_is_warned_of(void **state)
+{
+    static const struct setting settings[] = {
+        {TOP_OF_HTTP, "limits: {stalled: 8KiB}",
+         "1:19: warning: limits.stalled: has no effect below 16KiB, the least that is received at "
+         "once"},
+        {TOP_OF_TCP, "limits: {stalled: 1MiB}",
+         "1:19: warning: limits.stalled: has no effect above 256KiB, the most that is received at "
+         "once"},
+    };
+    static const struct setting silent[] = {
+        {TOP_OF_HTTP, "limits: {stalled: 16KiB}", NULL},
+        {TOP_OF_HTTP, "limits: {stalled: 256KiB}", NULL},
+    };
+
+    (void)state;
+    ASSERT_WARNINGS(settings);
+    ASSERT_SILENCE(silent);
+}
+
 static void an_access_log_that_is_off_has_no_form(void **state)
 {
     static const struct setting settings[] = {
@@ -482,6 +502,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_only_requests_have_is_warned_of_where_no_listener_reads_any),
+        cmocka_unit_test(a_limit_that_cannot_be_kept_is_warned_of),
         cmocka_unit_test(an_access_log_that_is_off_has_no_form),
         cmocka_unit_test(a_tcp_listener_has_nothing_that_only_requests_have),
         cmocka_unit_test(a_timeout_is_warned_of_where_nobody_waits_for_it),
