@@ -6,7 +6,8 @@
 /* Who reaches a pool. */
 struct use {
     bool by_http, by_tcp;
-    bool by_unix;  /* clients without an address */
+    bool by_ip;    /* clients with an address */
+    bool by_unix;  /* clients without one */
     bool sees_sni; /* a listener hears the name that a TLS client asks for */
 };
 
@@ -54,11 +55,13 @@ static struct use *find_uses(struct reader *r)
 
     for (uint32_t i = 0; i < config->listeners_count; i++) {
         const struct lp_cfg_listener *listener = &config->listeners[i];
-        bool is_tcp = listener->protocol == LP_PROTOCOL_TCP, has_unix = has_unix_bind(listener);
+        bool is_tcp = listener->protocol == LP_PROTOCOL_TCP;
+        bool has_ip = has_ip_bind(listener), has_unix = has_unix_bind(listener);
         for (uint32_t j = 0; j < listener->routes_count; j++) {
             struct use *use = &uses[listener->routes[j].pool - config->pools];
             use->by_tcp |= is_tcp;
             use->by_http |= !is_tcp;
+            use->by_ip |= has_ip;
             use->by_unix |= has_unix;
             use->sees_sni |= is_tcp || listener->tls.is_on;
         }
@@ -73,6 +76,7 @@ static struct use *find_uses(struct reader *r)
 #define WITHOUT_TLS     "this listener has no tls"
 #define OF_REDIRECTION  "this listener answers everything itself"
 #define NOBODY_HAS_HTTP "no listener of this file has protocol http"
+#define ONLY_UNIX       "only listeners on Unix sockets use this pool, whose clients have no address"
 #define ONLY_TCP        "only listeners with protocol tcp use this pool"
 
 static void check_timeouts_of_route(struct reader *r, const struct place *at, bool is_tcp,
@@ -153,12 +157,20 @@ static bool is_always_there(enum lp_key_source source, const struct use *use)
 
 static const char *why_never_there(enum lp_key_source source, const struct use *use)
 {
-    if (source == LP_KEY_SNI)
+    switch (source) {
+    case LP_KEY_CLIENT_IP:
+        return use->by_ip ? NULL : ONLY_UNIX;
+    case LP_KEY_SNI:
         return use->sees_sni ? NULL : "no listener that uses this pool speaks TLS";
-    return source == LP_KEY_CLIENT_IP || use->by_http ? NULL
-                                                      : ONLY_TCP
-               ", which see no requests; \"client_ip\" or \"sni\" would tell clients "
-               "apart";
+    case LP_KEY_COOKIE:
+    case LP_KEY_HEADER:
+    case LP_KEY_QUERY:
+    case LP_KEY_PATH:
+        break;
+    }
+    return use->by_http ? NULL
+                        : ONLY_TCP ", which see no requests; \"client_ip\" or \"sni\" would tell "
+                                   "clients apart";
 }
 
 /* The address is also the last resort: nothing to say of client_ip at the end. */
@@ -208,6 +220,11 @@ static void check_hash(struct reader *r, const struct place *at, const struct lp
     struct place hash = place_of_key(at, "hash"), key = place_of_key(&hash, "key");
     struct place balance = place_of_key(at, "balance");
 
+    if (pool->balance == LP_BALANCE_HASH && key.node == NULL && !use->by_ip &&
+        pool->servers_count > 1)
+        read_warning(r, at,
+                     "every client goes to the same server: " ONLY_UNIX "; another \"hash.key\" or "
+                     "\"balance\" would tell them apart");
     if (hash.node == NULL || hash.node->count == 0)
         return;
     if (pool->balance != LP_BALANCE_HASH) {
@@ -217,7 +234,9 @@ static void check_hash(struct reader *r, const struct place *at, const struct lp
     }
     if (key.node != NULL)
         check_keys(r, &key, pool, use);
-    if (!hashes_addresses(pool, use))
+    if (!use->by_ip)
+        WARN_OF_KEYS(r, &hash, ONLY_UNIX, "ipv4_prefix", "ipv6_prefix");
+    else if (!hashes_addresses(pool, use))
         WARN_OF_KEYS(r, &hash, "every request has a path, so no address is hashed", "ipv4_prefix",
                      "ipv6_prefix");
 }

@@ -11,7 +11,7 @@
 #include "config/config.h"
 
 /* Where the lines stand. */
-enum around { TOP_OF_HTTP, TOP_OF_TCP, LISTENER, HTTP, TCP, TLS, BOTH, SERVER };
+enum around { TOP_OF_HTTP, TOP_OF_TCP, LISTENER, HTTP, TCP, TLS, BOTH, SERVER, UNIX };
 
 static const char *const before[] = {
     [TOP_OF_HTTP] = "",
@@ -24,6 +24,7 @@ static const char *const before[] = {
         "b}], tickets: {secret_file: s}}}}\npools:\n  app:\n",
     [BOTH] = "listeners: {web: {bind: 127.0.0.1:8080, pool: app}, db: {bind: 127.0.0.1:8081, "
              "protocol: tcp, pool: app}}\npools:\n  app:\n",
+    [UNIX] = "listeners: {web: {bind: \"unix:/x\", pool: app}}\npools:\n  app:\n",
     [SERVER] = "listeners: {web: {bind: 127.0.0.1:8080, pool: app}}\npools:\n  app:\n",
 };
 
@@ -40,6 +41,7 @@ static const char *const after[] = {
     [TLS] = SERVERS,
     [BOTH] = SERVERS,
     [SERVER] = "\n",
+    [UNIX] = SERVERS,
 };
 
 struct setting {
@@ -321,6 +323,7 @@ static void a_server_id_is_warned_of_where_nothing_is_hashed(void **state)
 #define TCP_KEY                                                                                    \
     "has no effect: only listeners with protocol tcp use this pool, which see no requests; "       \
     "\"client_ip\" or \"sni\" would tell clients apart"
+#define NO_IP  "only listeners on Unix sockets use this pool, whose clients have no address"
 #define BEHIND "has no effect: every client has a key before it in this list"
 
 static void a_key_that_no_client_has_is_warned_of(void **state)
@@ -332,6 +335,13 @@ static void a_key_that_no_client_has_is_warned_of(void **state)
         {TCP, "    hash: {key: \"header:X\"}", "4:17: warning: pools.app.hash.key: " TCP_KEY},
         {TCP, "    hash: {key: [\"cookie:sid\", client_ip]}",
          "4:18: warning: pools.app.hash.key[0]: " TCP_KEY},
+        {UNIX, "    hash: {key: client_ip}",
+         "4:17: warning: pools.app.hash.key: has no effect: " NO_IP},
+        {UNIX, "    hash: {key: path, ipv6_prefix: 48}",
+         "4:36: warning: pools.app.hash.ipv6_prefix: has no effect: " NO_IP},
+        {UNIX, "    balance: hash",
+         "3:3: warning: pools.app: every client goes to the same server: " NO_IP
+         "; another \"hash.key\" or \"balance\" would tell them apart"},
         {HTTP, "    hash: {key: sni}",
          "4:17: warning: pools.app.hash.key: has no effect: no listener that uses this pool speaks "
          "TLS"},
@@ -351,6 +361,8 @@ static void a_key_that_no_client_has_is_warned_of(void **state)
     };
     static const struct setting silent[] = {
         {TCP, "    hash: {key: sni}", NULL},
+        {UNIX, "    hash: {key: \"cookie:sid\"}", NULL},
+        {UNIX, "    balance: round_robin", NULL},
         {TCP, "    hash: {key: client_ip, ipv4_prefix: 24}", NULL},
         {TLS, "    hash: {key: sni}", NULL},
         {BOTH, "    hash: {key: \"cookie:sid\", ipv4_prefix: 24}", NULL},
