@@ -511,7 +511,7 @@ static void routes_say_what_they_match_in_normal_form(void **state)
     ASSERT_ALL(mistakes);
 }
 
-static void pools_and_their_checks_are_looked_at_too(void **state)
+static void pools_are_looked_at_too(void **state)
 {
     static const struct mistake mistakes[] = {
         {POOL, "    hash: {key: ip}",
@@ -544,6 +544,36 @@ static void pools_and_their_checks_are_looked_at_too(void **state)
         {POOL, "    hash: {secret_file: /}",
          "4:25: error: pools.app.hash.secret_file: cannot read /: "
          "it is not a regular file"},
+        {SERVER, "      a: {address: 10.0.0.1:80, id: \"\"}",
+         "5:37: error: pools.app.servers.a.id: an "
+         "id has 1 to 255 bytes and no control characters"},
+        {SERVER, "      a: 10.0.0.1:80\n      b: {address: 10.0.0.2:80, id: a}",
+         "6:7: error: "
+         "pools.app.servers.b: has the same id \"a\" as server \"a\"; an id is one server's "
+         "identity"},
+        {SERVER, "      a: {address: 10.0.0.1:80, weight: 0}",
+         "4:5: error: pools.app.servers: every server has weight 0, so no client would get in"},
+        {SERVER, "      a b: 10.0.0.1:80",
+         "5:7: error: pools.app.servers.a b: a name has 1 to 255 "
+         "letters, digits, dots, underscores or hyphens (A-Z a-z 0-9 . _ -)"},
+        {SERVER, "", "4:5: error: pools.app.servers: is empty; a pool needs at least one server"},
+        {POOL, "    hash: {key: [header:A, header:a]}",
+         "4:28: error: pools.app.hash.key[1]: stands in this list twice"},
+        {POOL,
+         "    hash: {key: [query:1, query:2, query:3, query:4, query:5, query:6, query:7, query:8, "
+         "query:9, query:10, query:11, query:12, query:13, query:14, query:15, query:16, "
+         "query:17]}",
+         "4:12: error: pools.app.hash.key: has 17 sources; at most 16"},
+        {POOL, "    hash: {secret_file: \"\"}",
+         "4:25: error: pools.app.hash.secret_file: needs the path of a file"},
+    };
+    (void)state;
+    ASSERT_ALL(mistakes);
+}
+
+static void checks_are_looked_at_too(void **state)
+{
+    static const struct mistake mistakes[] = {
         {CHECK, "      path: x",
          "6:13: error: pools.app.check.path: a path begins with \"/\" and has no "
          "spaces, control or non-ASCII characters and no \"#\" (write them like %20)"},
@@ -588,28 +618,6 @@ static void pools_and_their_checks_are_looked_at_too(void **state)
         {CHECK, "      headers: {X: \"${a b}\"}",
          "6:20: error: pools.app.check.headers.X: \"${\" begins "
          "the name of an environment variable, as in ${NAME}; a literal one is written \"$${\""},
-        {SERVER, "      a: {address: 10.0.0.1:80, id: \"\"}",
-         "5:37: error: pools.app.servers.a.id: an "
-         "id has 1 to 255 bytes and no control characters"},
-        {SERVER, "      a: 10.0.0.1:80\n      b: {address: 10.0.0.2:80, id: a}",
-         "6:7: error: "
-         "pools.app.servers.b: has the same id \"a\" as server \"a\"; an id is one server's "
-         "identity"},
-        {SERVER, "      a: {address: 10.0.0.1:80, weight: 0}",
-         "4:5: error: pools.app.servers: every server has weight 0, so no client would get in"},
-        {SERVER, "      a b: 10.0.0.1:80",
-         "5:7: error: pools.app.servers.a b: a name has 1 to 255 "
-         "letters, digits, dots, underscores or hyphens (A-Z a-z 0-9 . _ -)"},
-        {SERVER, "", "4:5: error: pools.app.servers: is empty; a pool needs at least one server"},
-        {POOL, "    hash: {key: [header:A, header:a]}",
-         "4:28: error: pools.app.hash.key[1]: stands in this list twice"},
-        {POOL,
-         "    hash: {key: [query:1, query:2, query:3, query:4, query:5, query:6, query:7, query:8, "
-         "query:9, query:10, query:11, query:12, query:13, query:14, query:15, query:16, "
-         "query:17]}",
-         "4:12: error: pools.app.hash.key: has 17 sources; at most 16"},
-        {POOL, "    hash: {secret_file: \"\"}",
-         "4:25: error: pools.app.hash.secret_file: needs the path of a file"},
         {CHECK, "      expect: [{}]",
          "6:16: error: pools.app.check.expect[0]: needs a single value, found a map"},
         {CHECK, "      headers: [a]",
@@ -671,7 +679,8 @@ int main(void)
         cmocka_unit_test(words_are_taken_from_a_list),
         cmocka_unit_test(an_address_that_is_none_is_answered_with_one),
         cmocka_unit_test(routes_say_what_they_match_in_normal_form),
-        cmocka_unit_test(pools_and_their_checks_are_looked_at_too),
+        cmocka_unit_test(pools_are_looked_at_too),
+        cmocka_unit_test(checks_are_looked_at_too),
         cmocka_unit_test(what_stands_twice_or_nowhere_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
