@@ -91,6 +91,9 @@ enum http1_outcome http1_parse_request(struct http1_head *head, const char *byte
 enum http1_outcome http1_parse_response(struct http1_head *head, const char *bytes, size_t size,
                                         const char **why);
 
+/* After HTTP1_MORE: is there nothing of the request yet but an empty line before it, or its CR? */
+bool http1_is_empty_line(const struct http1_head *head);
+
 /* The first field of that name (or of any name, by text without case); NULL when absent. */
 const struct http1_field *http1_find(const struct http1_head *head, enum http1_name name);
 const struct http1_field *http1_find_text(const struct http1_head *head, const char *bytes,

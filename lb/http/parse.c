@@ -342,6 +342,12 @@ void http1_head_init(struct http1_head *head, uint32_t bytes_max, uint32_t field
     head->fields_max = (uint16_t)(fields_max < LP_HEADERS_MAX ? fields_max : LP_HEADERS_MAX);
 }
 
+/* The CR of an empty line leaves the head at its start; behind a whole one nothing was scanned. */
+bool http1_is_empty_line(const struct http1_head *head)
+{
+    return head->phase == PHASE_START || (head->phase == PHASE_METHOD && head->scanned == 0);
+}
+
 enum http1_outcome http1_parse_request(struct http1_head *head, const char *bytes, size_t size,
                                        const char **why)
 {

@@ -100,6 +100,7 @@ static void init(struct conn *conn, uint8_t space, struct lp_pool_name name, int
     conn->state = (uint8_t)state;
     conn->ops_inflight = 0;
     conn->flags = 0;
+    conn->is_watched = false;
     conn->taken_bytes = 0;
 }
 
@@ -173,6 +174,23 @@ void conn_rearm_starved(struct loop *loop, struct conn *conn)
     conn->flags &= (uint16_t) ~(CONN_STARVED | CONN_STREAMING);
     if (conn->io->in.size == 0)
         conn_arm_recv(loop, conn, conn->recv_limit);
+}
+
+void conn_watch(struct loop *loop, struct conn *conn)
+{
+    if (conn->state != CONN_OPEN || conn->is_watched)
+        return;
+    conn->is_watched = true;
+    conn->ops_inflight++;
+    uring_poll_hangup(loop->uring, conn_name(conn), conn->fd);
+}
+
+void conn_unwatch(struct loop *loop, struct conn *conn)
+{
+    if (!conn->is_watched)
+        return;
+    conn->ops_inflight++;
+    uring_cancel(loop->uring, conn_name(conn), URING_POLL);
 }
 
 /* Only a multishot receive brings more before `in` is consumed. */
@@ -363,6 +381,7 @@ void conn_reset(struct loop *loop, struct conn *conn)
     bool is_sending = conn->io->sending.size > 0;
     begin_closing(loop, conn);
     setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    conn_unwatch(loop, conn);
     if ((conn->flags & CONN_RECV_ARMED) != 0) {
         conn->ops_inflight++;
         uring_cancel(loop->uring, conn_name(conn), URING_RECV);
@@ -407,6 +426,7 @@ void conn_end_politely(struct loop *loop, struct conn *conn, uint32_t linger_ms,
     conn->state = CONN_LINGERING;
     conn->linger = linger_ms;
     conn->stalled_ms = stalled_ms;
+    conn_unwatch(loop, conn);
     drop_received(loop, conn);
     if (conn->io->sending.size == 0)
         begin_discarding(loop, conn);
@@ -681,6 +701,13 @@ static void on_send(struct loop *loop, struct conn *conn, int result)
     loop->ops[conn->space]->on_sent(loop, conn, result < 0 ? -result : 0);
 }
 
+static void on_hangup(struct loop *loop, struct conn *conn, int result)
+{
+    conn->is_watched = false;
+    if (conn->state == CONN_OPEN && result > 0)
+        loop->ops[conn->space]->on_hangup(loop, conn);
+}
+
 void conn_on_event(struct loop *loop, struct conn *conn, const struct uring_event *event)
 {
     if (!event->has_more)
@@ -691,5 +718,7 @@ void conn_on_event(struct loop *loop, struct conn *conn, const struct uring_even
         on_send(loop, conn, event->result);
     else if (event->op == URING_CONNECT)
         on_connect(loop, conn, event->result);
+    else if (event->op == URING_POLL)
+        on_hangup(loop, conn, event->result);
     conn_release_when_idle(loop, conn);
 }

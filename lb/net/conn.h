@@ -23,6 +23,8 @@ struct conn_ops {
     void (*on_sent)(struct loop *loop, struct conn *conn,
                     int error); /* a piece has left, or errno */
     void (*on_timer)(struct loop *loop, struct conn *conn);
+    /* conn_watch(): the peer says no more, or has gone. NULL where nobody watches. */
+    void (*on_hangup)(struct loop *loop, struct conn *conn);
     void (*on_released)(struct loop *loop, struct conn *conn); /* the last call: free the object */
 };
 
@@ -86,7 +88,8 @@ struct conn {
     };
     uint32_t stalled_ms;    /* of a polite end */
     uint16_t recv_limit;    /* of a starved limited receive */
-    uint8_t messages_count; /* small receives in a row, as far as it matters */
+    uint8_t messages_count : 7; /* small receives in a row, as far as it matters */
+    bool is_watched : 1;        /* a poll for the peer's leaving is in flight */
 };
 static_assert(sizeof(struct conn) == LP_CACHE_LINE, "an idle connection is one cache line");
 
@@ -103,6 +106,11 @@ void conn_want(struct loop *loop, struct conn *conn, uint32_t size_max);
  * request is enough for all of them; when they stop doing so, LP_MULTISHOT_BYTES may come at once
  * before reading stops. */
 void conn_want_messages(struct loop *loop, struct conn *conn);
+/* Nothing can be asked for while conn->io->in is not consumed, but that the peer leaves would
+ * matter: on_hangup follows then, at once if it has left already. Until conn_unwatch(), or an end.
+ */
+void conn_watch(struct loop *loop, struct conn *conn);
+void conn_unwatch(struct loop *loop, struct conn *conn);
 /* The first size bytes of conn->io->in are done with. */
 void conn_consume(struct loop *loop, struct conn *conn, uint32_t size);
 /* Moves the first size bytes of conn->io->in into a piece of its own reference. */

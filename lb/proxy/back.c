@@ -481,7 +481,10 @@ static void on_recv(struct loop *loop, struct conn *conn, int error)
             conn_abort(loop, conn);
         return;
     }
-    if (!stream_has(stream, STREAM_SERVER_DEAF) || stream->state != STREAM_TUNNEL)
+    /* A head that drips, or 1xx, are not yet the answer. */
+    bool is_silence = stream_waits_for_head(stream) ||
+                      (stream_has(stream, STREAM_SERVER_DEAF) && stream->state == STREAM_TUNNEL);
+    if (!is_silence)
         back->since_ms = (uint32_t)loop->now_ms;
     if (error != 0)
         on_reset(worker, back, error);

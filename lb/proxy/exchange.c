@@ -228,8 +228,7 @@ static bool client_is_gone(const struct stream *stream)
 
     if (!conn_is_eof(front) || front->io->in.size > 0)
         return false;
-    return !stream_has(stream, STREAM_UP_DONE) || !stream_has(stream, STREAM_RESPONSE_BEGUN) ||
-           stream->class == CLASS_SSE;
+    return !stream_has(stream, STREAM_UP_DONE) || stream_needs_client(stream);
 }
 
 static void read_client(struct worker *worker, struct stream *stream)
@@ -370,6 +369,7 @@ static void on_final_head(struct worker *worker, struct stream *stream,
     }
     stream->status = response->status;
     stream->response_ms = (uint32_t)(worker->loop.now_ms - stream->began_ms);
+    stream->back->since_ms = (uint32_t)worker->loop.now_ms;
     stream->flags |= STREAM_RESPONSE_BEGUN | (strips ? STREAM_STRIP_CHUNKS : 0u) |
                      (response->wants_keep_alive ? STREAM_SERVER_KEEPS : 0u);
     stream->request->keep_alive_seconds = response->keep_alive_seconds;

@@ -14,6 +14,7 @@ static void on_turn(struct loop *loop, struct conn *conn);
 static void on_recv(struct loop *loop, struct conn *conn, int error);
 static void on_sent(struct loop *loop, struct conn *conn, int error);
 static void on_timer(struct loop *loop, struct conn *conn);
+static void on_hangup(struct loop *loop, struct conn *conn);
 static void on_released(struct loop *loop, struct conn *conn);
 
 const struct conn_ops session_ops = {.on_connect = on_connect,
@@ -21,6 +22,7 @@ const struct conn_ops session_ops = {.on_connect = on_connect,
                                      .on_recv = on_recv,
                                      .on_sent = on_sent,
                                      .on_timer = on_timer,
+                                     .on_hangup = on_hangup,
                                      .on_released = on_released};
 
 /* --- accept --- */
@@ -75,6 +77,14 @@ static bool refuse_over_limit(struct worker *worker, struct session *session)
     return false;
 }
 
+/* RFC 9112, 2.2: an empty line is passed over, so no request has begun by it. */
+static bool has_begun(const struct session *session)
+{
+    const struct partial *partial = session->partial;
+
+    return partial != NULL && (partial->head == NULL || !http1_is_empty_line(partial->head));
+}
+
 /* Its turn in a drain, should it be idle then. */
 static void schedule_close(void *object, void *context)
 {
@@ -86,7 +96,7 @@ static void schedule_close(void *object, void *context)
     if (session->conn.state != CONN_OPEN && session->conn.state != CONN_HANDSHAKE)
         return;
     session->close_at_ms = now_ms + 1 + lp_random_fast() % (window_ms + 1);
-    if (session->stream == NULL && session->partial == NULL)
+    if (session->stream == NULL && !has_begun(session))
         conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
 }
 
@@ -171,7 +181,7 @@ static uint32_t patience_ms(const struct worker *worker, const struct session *s
 
     if (session->stage != SESSION_OPEN)
         return timeouts->handshake;
-    return session->partial != NULL ? timeouts->head : timeouts->keep_alive;
+    return has_begun(session) ? timeouts->head : timeouts->keep_alive;
 }
 
 static void wait_for_bytes(struct worker *worker, struct session *session)
@@ -179,7 +189,7 @@ static void wait_for_bytes(struct worker *worker, struct session *session)
     uint32_t wait_ms = patience_ms(worker, session);
 
     conn_set_timer(&worker->loop, &session->conn, worker->loop.now_ms + wait_ms);
-    if (session->close_at_ms != 0 && session->partial == NULL)
+    if (session->close_at_ms != 0 && !has_begun(session))
         conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
     if (session->partial == NULL)
         conn_want_messages(&worker->loop, &session->conn);
@@ -192,7 +202,7 @@ static bool keep_partial(struct worker *worker, struct session *session)
 {
     struct conn *conn = &session->conn;
 
-    if (session->partial == NULL)
+    if (!has_begun(session) && !http1_is_empty_line(&worker->request_head))
         session->since_ms = (uint32_t)worker->loop.now_ms;
     if (!partial_save(&session->partial, &worker->request_head,
                       (struct lp_slice){conn->io->in.data, conn->io->in.size}))
@@ -346,20 +356,28 @@ static void on_timer(struct loop *loop, struct conn *conn)
         hello_on_timer(worker, session);
         return;
     }
-    bool has_begun = session->partial != NULL;
+    bool is_in_head = has_begun(session);
     uint32_t waited_ms = (uint32_t)loop->now_ms - session->since_ms;
     uint32_t limit_ms = patience_ms(worker, session);
-    if (waited_ms >= limit_ms && has_begun) {
+    if (waited_ms >= limit_ms && is_in_head) {
         partial_free(&session->partial);
         stream_begin_refusal(worker, session, 408, END_HEAD_TIMEOUT, NULL);
     } else if (waited_ms >= limit_ms ||
-               (!has_begun && session->close_at_ms != 0 && loop->now_ms >= session->close_at_ms)) {
+               (!is_in_head && session->close_at_ms != 0 && loop->now_ms >= session->close_at_ms)) {
         session_end_quietly(worker, session);
     } else {
         lp_timer_set_at_latest(&loop->wheel, &conn->timer, loop->now_ms + limit_ms - waited_ms);
-        if (session->close_at_ms != 0 && !has_begun)
+        if (session->close_at_ms != 0 && !is_in_head)
             conn_set_timer(loop, conn, session->close_at_ms);
     }
+}
+
+static void on_hangup(struct loop *loop, struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    if (session->stream != NULL)
+        stream_on_hangup(worker_of(loop), session->stream);
 }
 
 static void on_released(struct loop *loop, struct conn *conn)

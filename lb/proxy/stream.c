@@ -359,11 +359,28 @@ static void move_head_to_heap(struct worker *worker, struct stream *stream)
  * armed for nothing. Only when the answer takes its time it matters that a client leaves. */
 void stream_hear_client(struct worker *worker, struct stream *stream)
 {
+    struct conn *front = &stream->session->conn;
     bool is_young = worker->loop.now_ms - stream->began_ms < SHRINK_AFTER_MS;
 
+    if (front->io->in.size > 0) {
+        if ((!is_young || stream_has(stream, STREAM_LONG_LIVED)) && stream_needs_client(stream))
+            conn_watch(&worker->loop, front);
+        return;
+    }
     if (stream->class == CLASS_HTTP && stream_has(stream, STREAM_CLIENT_CLOSES) && is_young)
         return;
-    conn_want_messages(&worker->loop, &stream->session->conn);
+    conn_want_messages(&worker->loop, front);
+}
+
+/* A client that left while it waits, or reads a response of which nobody knows how long it goes on,
+ * is gone; a finite response that flows is finished. */
+bool stream_needs_client(const struct stream *stream)
+{
+    if (stream->state == STREAM_CONNECT)
+        return stream->class != CLASS_TCP;
+    return stream->state == STREAM_EXCHANGE && !stream_has(stream, STREAM_DOWN_DONE) &&
+           (!stream_has(stream, STREAM_RESPONSE_BEGUN) || stream->class == CLASS_SSE ||
+            stream->down.body != HTTP1_BODY_LENGTH);
 }
 
 /* Heads whose answer takes its time move out of their 16 KiB buffers. */
@@ -457,6 +474,7 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
         fate = FRONT_POLITE;
     if (fate != FRONT_KEEP)
         backs_close_pinned(worker, session);
+    conn_unwatch(loop, &session->conn);
     switch (fate) {
     case FRONT_KEEP:
         session_request_again(session);
@@ -589,6 +607,12 @@ void stream_on_front_recv(struct worker *worker, struct stream *stream, int erro
         return;
     }
     stream_step(worker, stream);
+}
+
+void stream_on_hangup(struct worker *worker, struct stream *stream)
+{
+    if (stream_needs_client(stream))
+        stream_end(worker, stream, END_CLIENT_CLOSED, FRONT_ABORT);
 }
 
 void stream_on_front_sent(struct worker *worker, struct stream *stream, int error)

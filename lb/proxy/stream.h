@@ -153,6 +153,8 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
 void stream_fail(struct worker *worker, struct stream *stream, int status, enum end_reason reason);
 void stream_on_front_recv(struct worker *worker, struct stream *stream, int error);
 void stream_on_front_sent(struct worker *worker, struct stream *stream, int error);
+/* The client says no more, or has gone, while bytes that it said before wait. */
+void stream_on_hangup(struct worker *worker, struct stream *stream);
 /* When the front's timer fires: acts, or sets it again. */
 void stream_on_front_timer(struct worker *worker, struct stream *stream);
 void stream_on_back_timer(struct worker *worker, struct stream *stream);
@@ -170,6 +172,14 @@ void stream_drop_snapshot(struct worker *worker, struct stream *stream);
 bool stream_may_read(const struct worker *worker, const struct conn *from, const struct conn *to);
 /* The client has said all of its request: listens for the next one, or for its leaving. */
 void stream_hear_client(struct worker *worker, struct stream *stream);
+/* Has the server the whole request, and not given its final head? */
+static inline bool stream_waits_for_head(const struct stream *stream)
+{
+    return stream->state == STREAM_EXCHANGE && stream_has(stream, STREAM_UP_DONE) &&
+           !stream_has(stream, STREAM_RESPONSE_BEGUN);
+}
+/* Is it in vain when the client has gone? */
+bool stream_needs_client(const struct stream *stream);
 /* Asks for more of a body; its peer is waited for from now on, not from before it was held up. */
 void stream_want(struct worker *worker, struct conn *from, uint32_t *since_ms);
 /* Frees ended streams; moves kept heads that wait long to memory of their size. */

@@ -177,7 +177,7 @@ static bool waits_for_response(const struct stream *stream)
         stream_has(stream, STREAM_DOWN_DONE))
         return false;
     if (!stream_has(stream, STREAM_RESPONSE_BEGUN))
-        return stream_has(stream, STREAM_UP_DONE);
+        return stream_waits_for_head(stream);
     return body_size_is_known(stream) &&
            (stream->back->conn.flags & (CONN_RECV_ARMED | CONN_STARVED)) != 0;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <poll.h>
 #include <string.h>
 
 #include "lb/uring/buffers.h"
@@ -232,6 +233,13 @@ void uring_read(struct uring *uring, struct uring_name name, int fd, void *out, 
     struct io_uring_sqe *sqe = next_sqe(uring);
     io_uring_prep_read(sqe, fd, out, size, 0);
     finish(uring, sqe, name, URING_READ);
+}
+
+void uring_poll_hangup(struct uring *uring, struct uring_name name, int fd)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+    io_uring_prep_poll_add(sqe, fd, POLLRDHUP);
+    finish(uring, sqe, name, URING_POLL);
 }
 
 void uring_cancel(struct uring *uring, struct uring_name name, enum uring_op op)

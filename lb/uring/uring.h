@@ -15,6 +15,7 @@ enum uring_op {
     URING_RECV, /* result bytes in `buffer`, 0 is EOF         */
     URING_SEND, /* everything was sent, or an error           */
     URING_READ, /* of an eventfd or signalfd                  */
+    URING_POLL, /* a descriptor's events, as poll()           */
     URING_CANCEL,
 };
 
@@ -69,6 +70,8 @@ bool uring_has_multishot(const struct uring *uring);
 void uring_send(struct uring *uring, struct uring_name name, int fd, const char *data,
                 uint32_t size);
 void uring_read(struct uring *uring, struct uring_name name, int fd, void *out, uint32_t size);
+/* The peer says no more, or has gone, whatever of it lies unread. */
+void uring_poll_hangup(struct uring *uring, struct uring_name name, int fd);
 /* Cancels the operation `op` of the same name. Its own event (URING_CANCEL) comes as well. */
 void uring_cancel(struct uring *uring, struct uring_name name, enum uring_op op);
 
