@@ -40,6 +40,11 @@ bool http1_chunked_is_at_boundary(const struct http1_chunked *chunked)
     return chunked->state == STATE_SIZE && chunked->digits == 0;
 }
 
+uint64_t http1_chunked_content_left(const struct http1_chunked *chunked)
+{
+    return chunked->state == STATE_DATA ? chunked->left : 0;
+}
+
 static const char *read_size_byte(struct http1_chunked *chunked, char byte)
 {
     int digit = byte >= '0' && byte <= '9'   ? byte - '0'

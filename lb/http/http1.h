@@ -160,6 +160,7 @@ struct http1_response {
     bool wants_keep_alive;         /* the server keeps its connection open */
     uint32_t keep_alive_seconds;   /* Keep-Alive: timeout=N; UINT32_MAX without */
     bool is_event_stream;          /* Content-Type: text/event-stream */
+    bool is_coded;                 /* an event stream with a Content-Encoding */
     bool is_websocket;             /* 101 with Upgrade: websocket and Connection: upgrade */
     bool authenticates_connection; /* a challenge of a 401 or 407 is NTLM or Negotiate */
     struct lp_slice websocket_accept;
@@ -228,6 +229,9 @@ enum http1_chunk http1_chunked_step(struct http1_chunked *chunked, const char *d
                                     size_t *used, const char **why);
 /* Right behind a whole chunk (or before the first): may "0\r\n\r\n" be put here? */
 bool http1_chunked_is_at_boundary(const struct http1_chunked *chunked);
+
+/* Bytes of content that come next, before any framing. */
+uint64_t http1_chunked_content_left(const struct http1_chunked *chunked);
 
 /* Normalises a path (raw, starting with "/"): unreserved characters decoded, other escapes in upper
  * case, dot segments removed, slashes merged. Gives the size (at most path.size), or SIZE_MAX for

@@ -89,6 +89,15 @@ static bool authenticates_connection(const struct http1_head *head, const char *
     return false;
 }
 
+/* Its bytes say nothing to us (RFC 9110, 8.4; "identity" is no coding). */
+static bool is_coded(const struct http1_head *head, const char *bytes)
+{
+    const struct http1_field *field = http1_find_text(head, bytes, LP_SLICE("content-encoding"));
+
+    return field != NULL && field->value_size > 0 &&
+           !lp_slice_equal_nocase(http1_value(field, bytes), LP_SLICE("identity"));
+}
+
 /* RFC 6455, 4.1: what the client would demand of a 101. */
 static bool is_websocket(const struct fields_summary *summary,
                          const struct fields_connection *connection)
@@ -113,6 +122,7 @@ bool http1_read_response(struct http1_response *out, struct http1_head *head, co
                             (head->minor == 1 || connection.has_keep_alive);
     out->keep_alive_seconds = read_keep_alive_seconds(&summary);
     out->is_event_stream = is_event_stream(&summary);
+    out->is_coded = out->is_event_stream && is_coded(head, bytes);
     out->is_websocket = is_websocket(&summary, &connection);
     out->authenticates_connection = authenticates_connection(head, bytes);
     out->websocket_accept = fields_only_value(&summary, HTTP1_SEC_WEBSOCKET_ACCEPT);

@@ -210,6 +210,16 @@ static bool send_close(struct worker *worker, struct stream *stream, struct conn
     return true;
 }
 
+/* Where a frame ends; for a while only where a message ends as well. */
+static bool may_close_here(const struct worker *worker, const struct stream *stream)
+{
+    const struct ws_tracker *down = &stream->down.as.frames;
+    uint32_t waited_ms = (uint32_t)worker->loop.now_ms - stream->closing_ms;
+
+    return ws_tracker_is_at_boundary(down) &&
+           (!ws_tracker_is_in_message(down) || waited_ms >= policy_ms(&stream->policy->linger_ms));
+}
+
 void closing_try_close_frame(struct worker *worker, struct stream *stream)
 {
     struct conn *front = &stream->session->conn;
@@ -232,11 +242,13 @@ void closing_try_close_frame(struct worker *worker, struct stream *stream)
         stream_arm_timers(worker, stream);
         return;
     }
-    if (!ws_tracker_is_at_boundary(&stream->down.as.frames) || !conn_can_send(front) ||
+    if (!may_close_here(worker, stream) || !conn_can_send(front) ||
         !send_close(worker, stream, front, false))
         return;
     stream->closing = CLOSING_SENT;
     stream->closing_ms = (uint32_t)worker->loop.now_ms;
+    if (ws_tracker_is_speaking(&stream->up.as.frames))
+        stream->flags |= STREAM_CLIENT_SPEAKS;
     stream_arm_timers(worker, stream);
 }
 
@@ -250,92 +262,6 @@ void closing_finish(struct worker *worker, struct stream *stream)
         (back->flags & (CONN_SHUT | CONN_SHUT_WANTED)) == 0)
         (void)send_close(worker, stream, back, true);
     stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
-}
-
-/* --- an event stream's end --- */
-
-static bool events_may_end(const struct stream *stream)
-{
-    return http1_events_is_at_boundary(&stream->request->events) &&
-           (stream->down.body != HTTP1_BODY_CHUNKED || stream_has(stream, STREAM_STRIP_CHUNKS) ||
-            http1_chunked_is_at_boundary(stream->down.as.chunked));
-}
-
-/* The complete body: a last chunk, or for the other framings our FIN. */
-void closing_end_events(struct worker *worker, struct stream *stream)
-{
-    struct conn *front = &stream->session->conn;
-    bool is_chunked =
-        stream->down.body == HTTP1_BODY_CHUNKED && !stream_has(stream, STREAM_STRIP_CHUNKS);
-
-    stream->closing = CLOSING_TAIL;
-    if (is_chunked && !conn_can_send(front))
-        return;
-    if (is_chunked)
-        stream_send(worker, stream, front, (struct piece){"0\r\n\r\n", 5, URING_NO_BUFFER});
-    stream->flags |= STREAM_DOWN_DONE;
-    stream->flags &= ~(uint32_t)(STREAM_CLIENT_KEEPS | STREAM_SERVER_KEEPS);
-}
-
-enum event_outcome { EVENTS_MORE, EVENTS_DONE, EVENTS_BAD };
-
-/* Reads up to the first place where chunk and event both end, or the body's own end. Content runs
- * are stepped to their end, framing byte by byte: a boundary is never stepped over. */
-static enum event_outcome read_to_boundary(struct stream *stream, const char *data, size_t size,
-                                           size_t *used)
-{
-    struct http1_chunked *chunked = stream->down.as.chunked;
-    uint64_t *left = &stream->down.as.left;
-
-    *used = 0;
-    if (stream->down.body == HTTP1_BODY_LENGTH) {
-        *used = http1_events_step(&stream->request->events, data,
-                                  size < *left ? size : (size_t)*left, true);
-        *left -= *used;
-        return *left == 0 ? EVENTS_DONE : EVENTS_MORE;
-    }
-    if (stream->down.body != HTTP1_BODY_CHUNKED) {
-        *used = http1_events_step(&stream->request->events, data, size, true);
-        return EVENTS_MORE;
-    }
-    while (*used < size && (*used == 0 || !events_may_end(stream))) {
-        size_t step = 1, run;
-        const char *why;
-        if (chunked->left > 0)
-            step = chunked->left < size - *used ? (size_t)chunked->left : size - *used;
-        enum http1_chunk chunk = http1_chunked_step(chunked, data + *used, step, &run, &why);
-        if (chunk == HTTP1_CHUNK_BAD)
-            return EVENTS_BAD;
-        if (chunk == HTTP1_CHUNK_DATA)
-            http1_events_step(&stream->request->events, data + *used, run, false);
-        *used += run;
-        if (chunk == HTTP1_CHUNK_DONE)
-            return EVENTS_DONE;
-    }
-    return EVENTS_MORE;
-}
-
-void closing_step_events(struct worker *worker, struct stream *stream)
-{
-    struct conn *back = &stream->back->conn;
-    size_t size;
-    enum event_outcome outcome =
-        read_to_boundary(stream, back->io->in.data, back->io->in.size, &size);
-
-    if (outcome == EVENTS_BAD || stream_has(stream, STREAM_STRIP_CHUNKS)) {
-        stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
-        return;
-    }
-    stream->down.bytes += size;
-    if (size > 0)
-        stream_send(worker, stream, &stream->session->conn,
-                    conn_take(&worker->loop, back, (uint32_t)size));
-    if (outcome == EVENTS_DONE) {
-        stream->flags |= STREAM_DOWN_DONE; /* the server was quicker */
-        stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
-    } else if (events_may_end(stream)) {
-        closing_end_events(worker, stream);
-    }
 }
 
 /* --- the turn --- */

@@ -386,6 +386,8 @@ static void on_final_head(struct worker *worker, struct stream *stream,
     }
     if (response->is_event_stream && !stream_has(stream, STREAM_DOWN_DONE))
         stream->class = CLASS_SSE;
+    if (response->is_coded)
+        stream->flags |= STREAM_CODED;
     if (!strips && !stream_has(stream, STREAM_DOWN_DONE) && is_adjacent(&head, back)) {
         size_t used;
         enum body_outcome outcome = body_step(&stream->down, back->io->in.data, back->io->in.size,

@@ -100,6 +100,17 @@ static void schedule_close(void *object, void *context)
         conn_set_timer(&worker->loop, &session->conn, session->close_at_ms);
 }
 
+/* Its first request, or one more, is on its way. */
+#define ONE_MORE_REQUEST_MS 1000u
+
+void session_delay_close(struct worker *worker, struct session *session)
+{
+    uint64_t at_least_ms = worker->loop.now_ms + ONE_MORE_REQUEST_MS;
+
+    if (session->close_at_ms != 0 && session->close_at_ms < at_least_ms)
+        session->close_at_ms = at_least_ms;
+}
+
 void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
 {
     struct lp_pool_name name;
@@ -118,8 +129,10 @@ void session_begin(struct worker *worker, struct acceptor *acceptor, int fd)
     session->since_ms = (uint32_t)worker->loop.now_ms;
     if (refuse_over_limit(worker, session))
         return;
-    if (worker->drain_phase >= DRAIN_SPREADING)
+    if (worker->drain_phase >= DRAIN_SPREADING) {
         schedule_close(session, worker); /* it was in the queue when the drain began */
+        session_delay_close(worker, session);
+    }
     const struct snap_listener *listener = acceptor->listener;
     if (listener == NULL || worker->drain_phase == DRAIN_CUTTING) {
         conn_abort(&worker->loop, &session->conn);

@@ -103,6 +103,9 @@ void sessions_look_again(struct worker *worker);
 /* A drain begins: idle sessions get their turns; or all end now. */
 void sessions_schedule_close(struct worker *worker);
 void sessions_cut(struct worker *worker);
+/* It was accepted just now, or its last response did not say that it closes: a request has its
+ * chance before its turn. */
+void session_delay_close(struct worker *worker, struct session *session);
 bool session_must_close(const struct worker *worker, const struct session *session);
 
 #endif

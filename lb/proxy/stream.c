@@ -469,8 +469,7 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
     struct loop *loop = &worker->loop;
 
     session->stream = NULL;
-    if (fate == FRONT_KEEP &&
-        (session_must_close(worker, session) || session->acceptor->listener == NULL))
+    if (fate == FRONT_KEEP && session->acceptor->listener == NULL)
         fate = FRONT_POLITE;
     if (fate != FRONT_KEEP)
         backs_close_pinned(worker, session);
@@ -478,6 +477,7 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
     switch (fate) {
     case FRONT_KEEP:
         session_request_again(session);
+        session_delay_close(worker, session);
         session_next(worker, session);
         return;
     case FRONT_CLOSE:

@@ -66,6 +66,9 @@ enum {
     STREAM_AUTHENTICATES = 1u << 16,  /* ... the connection it is sent on                */
     STREAM_HOLDS_POLICY = 1u << 17,   /* in policy->streams_count                        */
     STREAM_CLIENT_DEAF = 1u << 18,    /* of a tunnel: a send to the client failed        */
+    STREAM_CLIENT_SPEAKS = 1u << 21,  /* was within a message when our Close went out    */
+    STREAM_CODED = 1u << 19,          /* an event stream whose bytes say nothing to us   */
+    STREAM_OWN_CHUNKS = 1u << 20,     /* its chunks are ours now: its turn has come      */
 };
 /* clang-format on */
 
@@ -110,7 +113,8 @@ struct stream {
     struct direction up, down; /* client to server, server to client */
     uint64_t began_ms, close_at_ms;
     uint32_t connect_ms, response_ms;    /* after began_ms; UINT32_MAX: never */
-    uint32_t half_closed_ms, closing_ms; /* low bits of the time when it happened */
+    uint32_t half_closed_ms, closing_ms; /* low bits of the time when it happened; closing_ms: or
+                                          * of the last byte of the client's message then */
     uint32_t flags;
     uint32_t slot;
     uint16_t status, close_code;
@@ -208,6 +212,13 @@ void tunnel_step(struct worker *worker, struct stream *stream);
 /* answer.c */
 void answer_send(struct worker *worker, struct stream *stream);
 
+/* last_event.c */
+/* One piece of an event stream whose turn has come: up to the next boundary, where it ends with a
+ * complete body; and that end. */
+bool events_may_end(const struct stream *stream);
+void closing_step_events(struct worker *worker, struct stream *stream);
+void closing_end_events(struct worker *worker, struct stream *stream);
+
 /* closing.c */
 /* When a removed server's streams are cut. */
 uint64_t closing_deadline_ms(const struct stream *stream);
@@ -215,10 +226,6 @@ uint64_t closing_deadline_ms(const struct stream *stream);
 void closing_begin(struct worker *worker, struct stream *stream);
 /* In a tunnel: sends our Close if the client's side stands at a boundary. */
 void closing_try_close_frame(struct worker *worker, struct stream *stream);
-/* One piece of an event stream whose turn has come: up to the next event and chunk boundary, where
- * it ends with a complete body; and that end. */
-void closing_step_events(struct worker *worker, struct stream *stream);
-void closing_end_events(struct worker *worker, struct stream *stream);
 /* The end of a tunnel whose Close is out. */
 void closing_finish(struct worker *worker, struct stream *stream);
 /* Plans a turn for one stream that begins while a drain runs. */

@@ -59,16 +59,31 @@ static uint64_t idle_due(const struct worker *worker, const struct stream *strea
     return after(worker, last_activity(worker, stream), policy_ms(&stream->policy->stream_idle_ms));
 }
 
+/* A turn that waits between two fragments for the end of their message takes this place then. One
+ * whose Close is out waits so long for the client's. */
+static uint64_t turn_due(const struct worker *worker, const struct stream *stream)
+{
+    const struct ws_tracker *down = &stream->down.as.frames;
+    bool waits_for_message = stream->closing == CLOSING_WANTED && ws_tracker_is_at_boundary(down) &&
+                             ws_tracker_is_in_message(down) &&
+                             conn_can_send(&stream->session->conn);
+
+    if (stream->state != STREAM_TUNNEL || stream->class != CLASS_WEBSOCKET ||
+        (stream->closing != CLOSING_SENT && !waits_for_message))
+        return NEVER;
+    return after(worker, stream->closing_ms, policy_ms(&stream->policy->linger_ms));
+}
+
 /* The end of a removed server's drain. Who had no turn before it (it was moved by a reload) has it
  * now, and the time to answer that any turn has. */
-static uint64_t cut_due(const struct worker *worker, const struct stream *stream)
+static uint64_t cut_due(const struct stream *stream)
 {
     if (stream->closing_reason != END_SERVER_REMOVED || stream->close_at_ms == 0)
         return NEVER;
     uint64_t deadline_ms = closing_deadline_ms(stream);
-    if (stream->closing == CLOSING_NONE || whole_ms(worker, stream->closing_ms) < deadline_ms)
+    if (stream->closing == CLOSING_NONE || stream->close_at_ms < deadline_ms)
         return deadline_ms;
-    return after(worker, stream->closing_ms, policy_ms(&stream->policy->linger_ms));
+    return stream->close_at_ms + policy_ms(&stream->policy->linger_ms);
 }
 
 static uint64_t front_due(const struct worker *worker, const struct stream *stream)
@@ -88,9 +103,8 @@ static uint64_t front_due(const struct worker *worker, const struct stream *stre
                          after(worker, stream->half_closed_ms, policy_ms(&policy->half_closed_ms)));
     if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0)
         due_ms = earlier(due_ms, stream->close_at_ms);
-    if (stream->closing == CLOSING_SENT)
-        due_ms = earlier(due_ms, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)));
-    return earlier(due_ms, cut_due(worker, stream));
+    due_ms = earlier(due_ms, turn_due(worker, stream));
+    return earlier(due_ms, cut_due(stream));
 }
 
 static bool is_due(const struct worker *worker, uint64_t due_ms)
@@ -111,10 +125,11 @@ static void act_on_front(struct worker *worker, struct stream *stream)
                       after(worker, stream->session->since_ms, policy_ms(&policy->linger_ms)))) {
         stream_end(worker, stream, END_CLIENT_CLOSED,
                    stream->class == CLASS_TCP ? FRONT_RESET : FRONT_ABORT);
-    } else if (stream->closing == CLOSING_SENT &&
-               is_due(worker, after(worker, stream->closing_ms, policy_ms(&policy->linger_ms)))) {
+    } else if (stream->closing == CLOSING_SENT && is_due(worker, turn_due(worker, stream))) {
         closing_finish(worker, stream);
-    } else if (stream->closing != CLOSING_NONE && is_due(worker, cut_due(worker, stream))) {
+    } else if (is_due(worker, turn_due(worker, stream))) {
+        tunnel_step(worker, stream);
+    } else if (stream->closing != CLOSING_NONE && is_due(worker, cut_due(stream))) {
         stream_end(worker, stream, END_DRAIN_DEADLINE, FRONT_RESET);
     } else if (stream->half_closed_ms != 0 &&
                is_due(worker,
@@ -123,7 +138,8 @@ static void act_on_front(struct worker *worker, struct stream *stream)
             stream->closing_reason != 0 ? (enum end_reason)stream->closing_reason : END_HALF_CLOSED;
         stream_end(worker, stream, reason, FRONT_POLITE);
     } else if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0 &&
-               is_due(worker, earlier(stream->close_at_ms, cut_due(worker, stream)))) {
+               is_due(worker, earlier(stream->close_at_ms, cut_due(stream)))) {
+        stream->close_at_ms = worker->loop.now_ms;
         closing_begin(worker, stream);
     } else if (is_due(worker, idle_due(worker, stream))) {
         bool may_wait = stream->state == STREAM_TUNNEL;

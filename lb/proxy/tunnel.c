@@ -38,6 +38,19 @@ static void discard(struct worker *worker, struct conn *from)
     conn_want(&worker->loop, from, 0);
 }
 
+/* All of data; or to the end of a frame, the next one when it stands at an end already. */
+static uint32_t read_frames(struct ws_tracker *tracker, const char *data, uint32_t size,
+                            bool ends_at_boundary)
+{
+    size_t first = 0;
+
+    if (!ends_at_boundary)
+        return (uint32_t)ws_tracker_step(tracker, data, size, false);
+    if (ws_tracker_is_at_boundary(tracker))
+        first = ws_tracker_step(tracker, data, 1, false);
+    return (uint32_t)(first + ws_tracker_step(tracker, data + first, size - first, true));
+}
+
 static void forward(struct worker *worker, struct stream *stream, struct direction *direction,
                     struct conn *from, struct conn *to)
 {
@@ -47,18 +60,17 @@ static void forward(struct worker *worker, struct stream *stream, struct directi
         bool ends_at_boundary = is_down && stream->closing == CLOSING_WANTED;
         uint32_t size = from->io->in.size;
         if (stream->class == CLASS_WEBSOCKET)
-            size = (uint32_t)ws_tracker_step(&direction->as.frames, from->io->in.data, size,
-                                             ends_at_boundary);
+            size = read_frames(&direction->as.frames, from->io->in.data, size, ends_at_boundary);
         if (stream->class == CLASS_WEBSOCKET && stream->first_to_end == SIDE_NONE &&
             ws_tracker_has_close(&direction->as.frames))
             stream->first_to_end = is_down ? SIDE_SERVER : SIDE_CLIENT;
         direction->bytes += size;
         if (size > 0)
             stream_send(worker, stream, to, conn_take(&worker->loop, from, size));
-        if (ends_at_boundary) {
+        if (ends_at_boundary)
             closing_try_close_frame(worker, stream);
+        if (ends_at_boundary && (stream->state != STREAM_TUNNEL || stream->closing == CLOSING_SENT))
             return;
-        }
     }
 }
 
@@ -116,17 +128,32 @@ static bool is_over(const struct conn *front, const struct conn *back)
            back->io->in.size == 0 && conn_has_sent_all(front) && conn_has_sent_all(back);
 }
 
+/* Our Close came in the middle of a message of the client's: from its last byte on he is waited
+ * for. */
+static void note_last_words(struct worker *worker, struct stream *stream)
+{
+    stream->closing_ms = (uint32_t)worker->loop.now_ms;
+    if (!ws_tracker_is_speaking(&stream->up.as.frames))
+        stream->flags &= ~(uint32_t)STREAM_CLIENT_SPEAKS;
+    stream_arm_timers(worker, stream);
+}
+
 void tunnel_step(struct worker *worker, struct stream *stream)
 {
     struct conn *front = &stream->session->conn, *back = &stream->back->conn;
+    uint64_t up_before = stream->up.bytes;
 
     forward(worker, stream, &stream->up, front, back);
+    if (stream_has(stream, STREAM_CLIENT_SPEAKS) && stream->up.bytes != up_before)
+        note_last_words(worker, stream);
     if (stream->closing == CLOSING_WANTED)
         closing_try_close_frame(worker, stream);
     if (stream->closing != CLOSING_SENT)
         forward(worker, stream, &stream->down, back, front);
     if (stream->state != STREAM_TUNNEL)
         return; /* its turn in a drain has ended it */
+    if (stream->closing == CLOSING_WANTED)
+        stream_arm_timers(worker, stream);
     if (stream->closing == CLOSING_SENT) {
         discard(worker, back);
         bool client_is_done = ws_tracker_has_whole_close(&stream->up.as.frames) ||

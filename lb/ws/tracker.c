@@ -233,6 +233,11 @@ bool ws_tracker_is_at_boundary(const struct ws_tracker *tracker)
     return !(tracker->flags & (FLAG_OPAQUE | FLAG_IN_PAYLOAD)) && tracker->header_size == 0;
 }
 
+bool ws_tracker_is_in_message(const struct ws_tracker *tracker)
+{
+    return tracker->flags & FLAG_IN_MESSAGE;
+}
+
 bool ws_tracker_has_close(const struct ws_tracker *tracker)
 {
     return tracker->flags & FLAG_CLOSE_BEGUN;

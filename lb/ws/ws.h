@@ -51,6 +51,13 @@ size_t ws_tracker_step(struct ws_tracker *tracker, const char *data, size_t size
 bool ws_tracker_is_opaque(const struct ws_tracker *tracker);
 /* Nothing of a frame is under way; false when opaque. Between fragments of a message counts. */
 bool ws_tracker_is_at_boundary(const struct ws_tracker *tracker);
+/* Between the first and the last fragment of a message, whether or not a frame is under way. */
+bool ws_tracker_is_in_message(const struct ws_tracker *tracker);
+/* In the middle of a frame or of a message. */
+static inline bool ws_tracker_is_speaking(const struct ws_tracker *tracker)
+{
+    return !ws_tracker_is_at_boundary(tracker) || ws_tracker_is_in_message(tracker);
+}
 /* A Close frame has begun or passed. */
 bool ws_tracker_has_close(const struct ws_tracker *tracker);
 /* A whole Close frame has passed. */

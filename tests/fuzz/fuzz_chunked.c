@@ -262,17 +262,23 @@ static void check_chunked(const uint8_t *data, size_t size, uint32_t seed)
     free(pieces.content);
 }
 
+/* Is there nothing of an event, nor of a line, behind the last empty line? */
 static bool ends_an_event(const uint8_t *data, size_t size)
 {
-    bool has_text = false, is_boundary = true;
+    bool is_between = true, is_in_line = false, is_comment = false;
 
     for (size_t i = 0; i < size; i++) {
         if (data[i] == '\n' && i != 0 && data[i - 1] == '\r')
             continue; /* of the same line end */
-        is_boundary = (data[i] == '\r' || data[i] == '\n') && !has_text;
-        has_text = data[i] != '\r' && data[i] != '\n';
+        if (data[i] == '\r' || data[i] == '\n') {
+            is_between = !is_in_line || is_comment;
+            is_in_line = false;
+        } else if (!is_in_line) {
+            is_comment = is_between && data[i] == ':';
+            is_in_line = true;
+        }
     }
-    return is_boundary;
+    return is_between && !is_in_line;
 }
 
 static void check_events(const uint8_t *data, size_t size, uint32_t seed)

@@ -299,6 +299,10 @@ static void an_event_ends_with_an_empty_line(void **state)
                                              "data: x\r\n\n",
                                              "data: x\n\ndata: y\n\n",
                                              "data: x\n\n\n\n",
+                                             ":\n",
+                                             "data: x\r\n\r\n:\r\n",
+                                             "data: x\n\n: quiet\n: again, and for longer\n",
+                                             "data: x\r\r: quiet\r:\r",
                                              "data: a long line of more than sixteen bytes\n\n"};
     static const char *const within[] = {"d",
                                          "data: x",
@@ -307,7 +311,9 @@ static void an_event_ends_with_an_empty_line(void **state)
                                          "data: x\r\n",
                                          "data: x\n\nd",
                                          "\n:",
-                                         "data: x\r\n\r\n:\r\n",
+                                         "data: x\n\n: quiet",
+                                         "data: x\n: quiet\n",
+                                         "data: x\n\n: quiet\nd",
                                          "data: a long line of more than sixteen bytes\n"};
 
     for (size_t piece = 1; piece < 20; piece++) {
