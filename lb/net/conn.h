@@ -86,8 +86,8 @@ struct conn {
         uint32_t taken_bytes; /* by the peer since it stalled or began, up to LP_FLOWING_BYTES */
         uint32_t linger;      /* of a polite end: milliseconds, then bytes left to discard */
     };
-    uint32_t stalled_ms;    /* of a polite end */
-    uint16_t recv_limit;    /* of a starved limited receive */
+    uint32_t stalled_ms;        /* of a polite end */
+    uint16_t recv_limit;        /* of a starved limited receive */
     uint8_t messages_count : 7; /* small receives in a row, as far as it matters */
     bool is_watched : 1;        /* a poll for the peer's leaving is in flight */
 };

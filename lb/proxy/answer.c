@@ -107,7 +107,9 @@ void answer_send(struct worker *worker, struct stream *stream)
                        worker->loop.now_ms + worker_config(worker)->timeouts.stalled / 4 + 1);
         return;
     }
-    if (conn_has_sent_all(front))
+    bool is_request_over =
+        stream_has(stream, STREAM_UP_DONE) || stream_discard_body(worker, stream);
+    if (is_request_over && conn_has_sent_all(front))
         stream_end(worker, stream, END_DONE,
                    stream_has(stream, STREAM_CLIENT_KEEPS) ? FRONT_KEEP : FRONT_POLITE);
 }

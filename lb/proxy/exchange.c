@@ -7,11 +7,8 @@
 
 /* --- bodies --- */
 
-enum body_outcome { BODY_MORE, BODY_DONE, BODY_BAD };
-
-/* How many of size bytes belong to the body; shows an event stream's data to `events`. */
-static enum body_outcome body_step(struct direction *direction, const char *data, size_t size,
-                                   size_t *used, struct http1_events *events)
+enum body_outcome body_step(struct direction *direction, const char *data, size_t size,
+                            size_t *used, struct http1_events *events)
 {
     const char *why;
     size_t run;
@@ -171,6 +168,7 @@ void exchange_begin(struct worker *worker, struct stream *stream)
         stream->up.bytes += used;
         if (outcome == BODY_BAD || body_is_over_limit(stream)) {
             piece_drop(&worker->loop, &head);
+            conn_consume(&worker->loop, front, (uint32_t)used); /* they were read */
             if (outcome == BODY_BAD)
                 on_bad_body(worker, stream);
             else
@@ -206,8 +204,15 @@ static bool send_request_body(struct worker *worker, struct stream *stream)
         }
         stream->up.bytes += used;
         if (body_is_over_limit(stream)) {
-            stream_fail(worker, stream, 413, END_BODY_TOO_LARGE);
-            return false;
+            conn_consume(&worker->loop, front, (uint32_t)used);
+            if (outcome == BODY_DONE)
+                stream->flags |= STREAM_UP_DONE;
+            if (!stream_has(stream, STREAM_DOWN_DONE)) {
+                stream_fail(worker, stream, 413, END_BODY_TOO_LARGE);
+                return false;
+            }
+            stream->flags |= STREAM_SERVER_DEAF; /* it has answered; the rest goes nowhere */
+            return true;
         }
         stream->flags |= STREAM_BODY_SENT;
         stream_send(worker, stream, back, conn_take(&worker->loop, front, (uint32_t)used));
@@ -259,8 +264,8 @@ static enum http1_persist persist_for_client(struct worker *worker, struct strea
 
     if (stream_has(stream, STREAM_HTTP10) && response->body == HTTP1_BODY_CHUNKED)
         keeps = false; /* without chunks only our FIN tells the end */
-    /* An error before the whole request was read: we will not read the rest. */
-    if (!stream_has(stream, STREAM_UP_DONE) && response->status >= 300)
+    /* Whether the client sends the body that it has announced, nobody knows (RFC 9110, 10.1.1). */
+    if (!stream_has(stream, STREAM_UP_DONE) && stream_has(stream, STREAM_AWAITS_100))
         keeps = false;
     if (!keeps) {
         stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
@@ -288,6 +293,8 @@ static struct piece write_response_head(struct worker *worker, struct stream *st
 /* 1xx on the way to the answer: passed on, but not to a client of HTTP/1.0. */
 static bool on_interim(struct worker *worker, struct stream *stream)
 {
+    if (worker->response_head.status == 100)
+        stream->flags &= ~(uint32_t)STREAM_AWAITS_100;
     if (stream_has(stream, STREAM_HTTP10)) {
         conn_consume(&worker->loop, &stream->back->conn, worker->response_head.size);
         return true;
@@ -551,7 +558,17 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
 
 /* --- the end --- */
 
-/* The server has said all: its connection is free as soon as it has the whole request. */
+/* Its answer came early, but it keeps its connection, so it reads what is left of the request. */
+static bool server_wants_the_rest(const struct stream *stream)
+{
+    bool has_all = stream_has(stream, STREAM_UP_DONE) && conn_has_sent_all(&stream->back->conn);
+
+    return !has_all && stream_has(stream, STREAM_SERVER_KEEPS) &&
+           (stream->flags & (STREAM_SERVER_DEAF | STREAM_AWAITS_100)) == 0 &&
+           !conn_is_eof(&stream->back->conn);
+}
+
+/* The server has said all, and has the whole request or wants no more of it. */
 static void let_go_of_server(struct worker *worker, struct stream *stream)
 {
     struct back *back = stream->back;
@@ -560,6 +577,14 @@ static void let_go_of_server(struct worker *worker, struct stream *stream)
 
     stream->back = NULL;
     back_release(worker, back, may_keep, stream->request->keep_alive_seconds);
+}
+
+/* False when the rest of the request is still read, from wherever it goes to. */
+static bool is_request_over(struct worker *worker, struct stream *stream)
+{
+    if (stream->back != NULL && !stream_has(stream, STREAM_SERVER_DEAF))
+        return false;
+    return stream_has(stream, STREAM_UP_DONE) || stream_discard_body(worker, stream);
 }
 
 static void finish(struct worker *worker, struct stream *stream)
@@ -590,9 +615,10 @@ void exchange_step(struct worker *worker, struct stream *stream)
                 closing_end_events(worker, stream);
         } else if (stream_has(stream, STREAM_RESPONSE_BEGUN) && !send_response_body(worker, stream))
             return;
-        if (stream_has(stream, STREAM_DOWN_DONE))
+        if (stream_has(stream, STREAM_DOWN_DONE) && !server_wants_the_rest(stream))
             let_go_of_server(worker, stream);
     }
-    if (stream_has(stream, STREAM_DOWN_DONE) && conn_has_sent_all(front))
+    if (stream_has(stream, STREAM_RESPONSE_BEGUN) && is_request_over(worker, stream) &&
+        stream_has(stream, STREAM_DOWN_DONE) && conn_has_sent_all(front))
         finish(worker, stream);
 }

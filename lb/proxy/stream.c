@@ -223,6 +223,8 @@ static void note_request(struct stream *stream, const struct http1_head *head,
         stream->flags |= STREAM_IDEMPOTENT;
     if (request->authenticates_connection)
         stream->flags |= STREAM_AUTHENTICATES;
+    if (request->expects_continue)
+        stream->flags |= STREAM_AWAITS_100;
     if (head->minor == 0)
         stream->flags |= STREAM_HTTP10;
     if (request->upgrade == HTTP1_UPGRADE_WEBSOCKET) {

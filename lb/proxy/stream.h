@@ -67,6 +67,8 @@ enum {
     STREAM_HOLDS_POLICY = 1u << 17,   /* in policy->streams_count                        */
     STREAM_CLIENT_DEAF = 1u << 18,    /* of a tunnel: a send to the client failed        */
     STREAM_CLIENT_SPEAKS = 1u << 21,  /* was within a message when our Close went out    */
+    STREAM_AWAITS_100 = 1u << 22,     /* the client may hold its body back until then    */
+    STREAM_DISCARDS = 1u << 23,       /* the rest of the request's body is thrown away    */
     STREAM_CODED = 1u << 19,          /* an event stream whose bytes say nothing to us   */
     STREAM_OWN_CHUNKS = 1u << 20,     /* its chunks are ours now: its turn has come      */
 };
@@ -94,7 +96,8 @@ struct request {
     struct pick pick;
     struct http1_chunked up, down;
     struct http1_events events;
-    uint64_t body_max; /* limits.body when it began; UINT64_MAX: off */
+    uint64_t body_max;         /* limits.body when it began; UINT64_MAX: off */
+    uint64_t discard_until_ms; /* of STREAM_DISCARDS */
     uint16_t answer_status;
     uint8_t method;              /* enum http1_method */
     uint32_t keep_alive_seconds; /* the server's; UINT32_MAX without */
@@ -208,6 +211,18 @@ struct piece place_head(struct worker *worker, struct conn *conn, size_t head_si
 /* tunnel.c */
 void tunnel_begin(struct worker *worker, struct stream *stream);
 void tunnel_step(struct worker *worker, struct stream *stream);
+
+enum body_outcome { BODY_MORE, BODY_DONE, BODY_BAD };
+/* How many of size bytes belong to the body; shows an event stream's data to `events`. */
+enum body_outcome body_step(struct direction *direction, const char *data, size_t size,
+                            size_t *used, struct http1_events *events);
+
+/* unwanted.c */
+/* The answer is out, or on its way, and nobody wants what is left of the request's body: reads some
+ * more of it. True when that is over: all was read, the client left, or it cannot be read. */
+bool stream_discard_body(struct worker *worker, struct stream *stream);
+/* When whoever goes on sending it is given up; UINT64_MAX: nothing is thrown away. */
+uint64_t stream_discard_due(const struct worker *worker, const struct stream *stream);
 
 /* answer.c */
 void answer_send(struct worker *worker, struct stream *stream);

@@ -42,8 +42,11 @@ static bool waits_for_request_body(const struct stream *stream)
 {
     const struct conn *front = &stream->session->conn;
 
-    return stream->state == STREAM_EXCHANGE && !stream_has(stream, STREAM_UP_DONE) &&
-           !stream_has(stream, STREAM_RESPONSE_BEGUN) &&
+    bool is_awaited =
+        !stream_has(stream, STREAM_RESPONSE_BEGUN) || stream_has(stream, STREAM_DOWN_DONE);
+
+    return stream->state == STREAM_EXCHANGE && !stream_has(stream, STREAM_UP_DONE) && is_awaited &&
+           !stream_has(stream, STREAM_DISCARDS) &&
            (front->flags & (CONN_RECV_ARMED | CONN_STARVED)) != 0;
 }
 
@@ -89,10 +92,10 @@ static uint64_t cut_due(const struct stream *stream)
 static uint64_t front_due(const struct worker *worker, const struct stream *stream)
 {
     const struct policy *policy = stream->policy;
-    uint64_t due_ms = NEVER;
+    uint64_t due_ms = stream_discard_due(worker, stream);
 
     if (policy == NULL)
-        return NEVER;
+        return due_ms;
     if (waits_for_request_body(stream))
         due_ms = after(worker, stream->session->since_ms, policy_ms(&policy->body_ms));
     if (stream_has(stream, STREAM_CLIENT_DEAF) && !conn_is_eof(&stream->session->conn))
@@ -116,10 +119,16 @@ static void act_on_front(struct worker *worker, struct stream *stream)
 {
     const struct policy *policy = stream->policy;
 
-    if (waits_for_request_body(stream) &&
-        is_due(worker, after(worker, stream->session->since_ms, policy_ms(&policy->body_ms)))) {
+    if (is_due(worker, stream_discard_due(worker, stream))) {
+        stream_step(worker, stream);
+    } else if (waits_for_request_body(stream) &&
+               is_due(worker,
+                      after(worker, stream->session->since_ms, policy_ms(&policy->body_ms)))) {
         stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
-        stream_fail(worker, stream, 408, END_BODY_TIMEOUT);
+        if (stream_has(stream, STREAM_DOWN_DONE)) /* it has its answer */
+            stream_end(worker, stream, END_BODY_TIMEOUT, FRONT_POLITE);
+        else
+            stream_fail(worker, stream, 408, END_BODY_TIMEOUT);
     } else if (stream_has(stream, STREAM_CLIENT_DEAF) &&
                is_due(worker,
                       after(worker, stream->session->since_ms, policy_ms(&policy->linger_ms)))) {
@@ -237,6 +246,11 @@ void stream_on_back_timer(struct worker *worker, struct stream *stream)
     struct conn *back = &stream->back->conn;
     uint64_t look_ms = stalled_due(worker, stream, back);
 
+    if (look_ms == 0 && stream_has(stream, STREAM_DOWN_DONE)) {
+        stream->flags |= STREAM_SERVER_DEAF; /* it has answered, and takes no more */
+        stream_step(worker, stream);
+        return;
+    }
     if (look_ms == 0) {
         stream_fail(worker, stream, 504, END_SLOW_SERVER);
         return;
