@@ -95,7 +95,7 @@ const struct schema_row schema_rows[] = {
      .flags = SCHEMA_OFF, AT(lp_cfg_timeouts, stream_idle),
      .doc = "no byte in either direction: tunnels, event streams, responses of unknown length"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "half_closed", "30s", RANGE(1, DURATION_MAX),
-     AT(lp_cfg_timeouts, half_closed), .doc = "a tunnel or tcp stream that one side has closed"},
+     AT(lp_cfg_timeouts, half_closed), .doc = "silence of a tunnel or tcp stream that one side has closed"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "stalled", "60s", RANGE(1, DURATION_MAX),
      AT(lp_cfg_timeouts, stalled), .doc = "a peer that takes no byte while there are some for it"},
     {SECTION_TIMEOUTS, TYPE_DURATION, "linger", "2s", RANGE(1, DURATION_MAX),

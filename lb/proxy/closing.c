@@ -279,7 +279,7 @@ void closing_begin(struct worker *worker, struct stream *stream)
     stream->closing = CLOSING_WANTED;
     stream->closing_ms = (uint32_t)worker->loop.now_ms;
     if (stream->class == CLASS_TCP) {
-        stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
+        stream_arm_timers(worker, stream); /* it ends when it is silent */
     } else if (stream->state == STREAM_TUNNEL) {
         closing_try_close_frame(worker, stream);
         if (stream->state == STREAM_TUNNEL)

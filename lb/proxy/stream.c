@@ -492,10 +492,40 @@ static void end_front(struct worker *worker, struct stream *stream, enum front_f
     case FRONT_ABORT:
         conn_abort(loop, &session->conn);
         return;
+    case FRONT_CUT: /* stream_end() has decided */
     case FRONT_RESET:
         conn_reset(loop, &session->conn);
         return;
     }
+}
+
+/* Has everything that the other side had to say reached this one, its end included? */
+static bool has_all(const struct stream *stream, const struct conn *to, const struct conn *from,
+                    const struct direction *direction)
+{
+    bool has_ended =
+        (conn_is_eof(from) && !conn_is_truncated(from)) ||
+        (stream->class == CLASS_WEBSOCKET && ws_tracker_has_whole_close(&direction->as.frames));
+
+    return has_ended && from->io->in.size == 0 && conn_has_sent_all(to);
+}
+
+static void end_tunnel_back(struct worker *worker, struct stream *stream, struct back *back,
+                            enum front_fate *fate)
+{
+    const struct conn *front = &stream->session->conn;
+    bool is_polite = *fate == FRONT_POLITE;
+
+    if (*fate == FRONT_CUT) {
+        is_polite = has_all(stream, &back->conn, front, &stream->up);
+        *fate = has_all(stream, front, &back->conn, &stream->down) ? FRONT_POLITE : FRONT_RESET;
+    }
+    if (is_polite)
+        back_end_politely(worker, back);
+    else if (stream->class == CLASS_TCP || *fate != FRONT_ABORT)
+        conn_reset(&worker->loop, &back->conn); /* what is cut must not look complete */
+    else
+        back_release(worker, back, false, 0);
 }
 
 /* The one way out. The first reason wins; a reason that was set with an answer stays. */
@@ -512,8 +542,8 @@ void stream_end(struct worker *worker, struct stream *stream, enum end_reason re
     if (stream->back != NULL) {
         struct back *back = stream->back;
         stream->back = NULL;
-        if (was_tunnel && fate == FRONT_POLITE)
-            back_end_politely(worker, back);
+        if (was_tunnel)
+            end_tunnel_back(worker, stream, back, &fate);
         else if (stream->class == CLASS_TCP)
             conn_reset(&worker->loop, &back->conn); /* a reset on one side is one on the other */
         else
@@ -625,6 +655,8 @@ void stream_on_front_sent(struct worker *worker, struct stream *stream, int erro
     } else if (error != 0) {
         stream_end(worker, stream, reason_of_front(error), FRONT_ABORT);
     } else {
+        if (stream->half_closed_ms != 0) /* that it takes bytes is no silence */
+            stream->session->since_ms = (uint32_t)worker->loop.now_ms;
         stream_step(worker, stream);
     }
 }

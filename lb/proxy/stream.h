@@ -33,6 +33,7 @@ enum front_fate {
     FRONT_POLITE, /* our FIN, then discard until theirs                              */
     FRONT_ABORT,  /* nobody is there any more, or we may not wait                    */
     FRONT_RESET,  /* an answer is cut short: it must not look complete               */
+    FRONT_CUT,    /* a tunnel: polite to a side that got all of the other, else reset */
 };
 
 enum side { SIDE_NONE, SIDE_CLIENT, SIDE_SERVER };

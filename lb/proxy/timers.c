@@ -62,6 +62,28 @@ static uint64_t idle_due(const struct worker *worker, const struct stream *strea
     return after(worker, last_activity(worker, stream), policy_ms(&stream->policy->stream_idle_ms));
 }
 
+/* Nothing came from either side, and nothing is on its way to one. */
+static uint64_t silent_due(const struct worker *worker, const struct stream *stream,
+                           uint64_t since_ms, uint32_t wait_ms)
+{
+    uint64_t last_ms = whole_ms(worker, last_activity(worker, stream));
+
+    if (!conn_has_sent_all(&stream->session->conn) || !conn_has_sent_all(&stream->back->conn))
+        last_ms = worker->loop.now_ms;
+    return (last_ms > since_ms ? last_ms : since_ms) + wait_ms;
+}
+
+static uint64_t half_closed_due(const struct worker *worker, const struct stream *stream)
+{
+    if (stream->half_closed_ms == 0 || stream->back == NULL)
+        return NEVER;
+    return silent_due(worker, stream, whole_ms(worker, stream->half_closed_ms),
+                      policy_ms(&stream->policy->half_closed_ms));
+}
+
+/* A tcp stream whose turn has come ends when it is silent for so long. */
+#define TCP_SILENT_MS 1000u
+
 /* A turn that waits between two fragments for the end of their message takes this place then. One
  * whose Close is out waits so long for the client's. */
 static uint64_t turn_due(const struct worker *worker, const struct stream *stream)
@@ -71,6 +93,8 @@ static uint64_t turn_due(const struct worker *worker, const struct stream *strea
                              ws_tracker_is_in_message(down) &&
                              conn_can_send(&stream->session->conn);
 
+    if (stream->class == CLASS_TCP && stream->closing == CLOSING_WANTED)
+        return silent_due(worker, stream, 0, TCP_SILENT_MS);
     if (stream->state != STREAM_TUNNEL || stream->class != CLASS_WEBSOCKET ||
         (stream->closing != CLOSING_SENT && !waits_for_message))
         return NEVER;
@@ -101,9 +125,7 @@ static uint64_t front_due(const struct worker *worker, const struct stream *stre
     if (stream_has(stream, STREAM_CLIENT_DEAF) && !conn_is_eof(&stream->session->conn))
         due_ms = after(worker, stream->session->since_ms, policy_ms(&policy->linger_ms));
     due_ms = earlier(due_ms, idle_due(worker, stream));
-    if (stream->half_closed_ms != 0)
-        due_ms = earlier(due_ms,
-                         after(worker, stream->half_closed_ms, policy_ms(&policy->half_closed_ms)));
+    due_ms = earlier(due_ms, half_closed_due(worker, stream));
     if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0)
         due_ms = earlier(due_ms, stream->close_at_ms);
     due_ms = earlier(due_ms, turn_due(worker, stream));
@@ -136,23 +158,23 @@ static void act_on_front(struct worker *worker, struct stream *stream)
                    stream->class == CLASS_TCP ? FRONT_RESET : FRONT_ABORT);
     } else if (stream->closing == CLOSING_SENT && is_due(worker, turn_due(worker, stream))) {
         closing_finish(worker, stream);
+    } else if (is_due(worker, turn_due(worker, stream)) && stream->class == CLASS_TCP) {
+        stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
     } else if (is_due(worker, turn_due(worker, stream))) {
         tunnel_step(worker, stream);
     } else if (stream->closing != CLOSING_NONE && is_due(worker, cut_due(stream))) {
         stream_end(worker, stream, END_DRAIN_DEADLINE, FRONT_RESET);
-    } else if (stream->half_closed_ms != 0 &&
-               is_due(worker,
-                      after(worker, stream->half_closed_ms, policy_ms(&policy->half_closed_ms)))) {
+    } else if (is_due(worker, half_closed_due(worker, stream))) {
         enum end_reason reason =
             stream->closing_reason != 0 ? (enum end_reason)stream->closing_reason : END_HALF_CLOSED;
-        stream_end(worker, stream, reason, FRONT_POLITE);
+        stream_end(worker, stream, reason, FRONT_CUT);
     } else if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0 &&
                is_due(worker, earlier(stream->close_at_ms, cut_due(stream)))) {
         stream->close_at_ms = worker->loop.now_ms;
         closing_begin(worker, stream);
     } else if (is_due(worker, idle_due(worker, stream))) {
-        bool may_wait = stream->state == STREAM_TUNNEL;
-        stream_end(worker, stream, END_STREAM_IDLE, may_wait ? FRONT_POLITE : FRONT_RESET);
+        bool is_tunnel = stream->state == STREAM_TUNNEL;
+        stream_end(worker, stream, END_STREAM_IDLE, is_tunnel ? FRONT_CUT : FRONT_RESET);
     }
 }
 

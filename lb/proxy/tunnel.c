@@ -57,7 +57,8 @@ static void forward(struct worker *worker, struct stream *stream, struct directi
     bool is_down = direction == &stream->down;
 
     while (from->io->in.size > 0 && takes_more(stream, to)) {
-        bool ends_at_boundary = is_down && stream->closing == CLOSING_WANTED;
+        bool ends_at_boundary =
+            is_down && stream->closing == CLOSING_WANTED && stream->class == CLASS_WEBSOCKET;
         uint32_t size = from->io->in.size;
         if (stream->class == CLASS_WEBSOCKET)
             size = read_frames(&direction->as.frames, from->io->in.data, size, ends_at_boundary);
@@ -146,7 +147,7 @@ void tunnel_step(struct worker *worker, struct stream *stream)
     forward(worker, stream, &stream->up, front, back);
     if (stream_has(stream, STREAM_CLIENT_SPEAKS) && stream->up.bytes != up_before)
         note_last_words(worker, stream);
-    if (stream->closing == CLOSING_WANTED)
+    if (stream->closing == CLOSING_WANTED && stream->class == CLASS_WEBSOCKET)
         closing_try_close_frame(worker, stream);
     if (stream->closing != CLOSING_SENT)
         forward(worker, stream, &stream->down, back, front);
