@@ -110,6 +110,20 @@ static const char *end_size_line(struct http1_chunked *chunked, char byte)
     return why;
 }
 
+/* RFC 9110, 6.5.1: what frames, routes or authorises must come before the body. Whatever limpet
+ * looks at in a request's head is refused, so that no server learns it later than limpet; what
+ * routes requests says nothing in a response. */
+static bool may_be_trailer(const struct http1_chunked *chunked)
+{
+    enum http1_name name = http1_name_of_any(chunked->name, chunked->name_bytes);
+
+    if (!chunked->is_response)
+        return name == HTTP1_OTHER;
+    return name != HTTP1_TRANSFER_ENCODING && name != HTTP1_CONTENT_LENGTH &&
+           name != HTTP1_CONNECTION && name != HTTP1_KEEP_ALIVE && name != HTTP1_UPGRADE &&
+           name != HTTP1_PROXY_CONNECTION;
+}
+
 static const char *read_trailer_name_byte(struct http1_chunked *chunked, char byte)
 {
     if (byte != ':') {
@@ -121,9 +135,7 @@ static const char *read_trailer_name_byte(struct http1_chunked *chunked, char by
     }
     if (chunked->name_bytes == 0)
         return "trailer without a name";
-    /* RFC 9110, 6.5.1: what frames, routes or authorises must come before the body. Whatever
-     * limpet looks at in a head is refused here, so that nobody learns it later than limpet. */
-    if (http1_name_of_any(chunked->name, chunked->name_bytes) != HTTP1_OTHER)
+    if (!may_be_trailer(chunked))
         return "field that may not be a trailer";
     chunked->state = STATE_TRAILER_VALUE;
     return NULL;

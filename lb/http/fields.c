@@ -311,6 +311,21 @@ static bool read_length(uint64_t *out, struct lp_slice text)
     return true;
 }
 
+void fields_drop_equal_lengths(struct fields_summary *summary, struct http1_head *head)
+{
+    if (summary->counts[HTTP1_CONTENT_LENGTH] < 2)
+        return;
+    struct lp_slice first = fields_value(summary, HTTP1_CONTENT_LENGTH);
+    for (uint32_t i = summary->firsts[HTTP1_CONTENT_LENGTH] + 1u; i < head->fields_count; i++) {
+        struct http1_field *field = &head->fields[i];
+        if (field->name != HTTP1_CONTENT_LENGTH ||
+            !lp_slice_equal(http1_value(field, summary->bytes), first))
+            continue;
+        field->is_nominated = true; /* it does not go on */
+        summary->counts[HTTP1_CONTENT_LENGTH]--;
+    }
+}
+
 bool fields_read_framing(struct fields_framing *out, const struct fields_summary *summary,
                          const char **why)
 {

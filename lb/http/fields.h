@@ -43,6 +43,15 @@ bool fields_list_has(const struct fields_summary *summary, enum http1_name name,
  * connection rather than for the request (NTLM; Negotiate, RFC 4559)? */
 bool fields_speak_for_connection(struct lp_slice value);
 
+/* RFC 9110, 8.6: of several Content-Length fields that say the same in a response one goes on. */
+void fields_drop_equal_lengths(struct fields_summary *summary, struct http1_head *head);
+
+/* RFC 9112, 6.3: such a response ends with its head. */
+static inline bool http1_has_no_body(uint16_t status)
+{
+    return status < 200 || status == 204;
+}
+
 /* What Content-Length and Transfer-Encoding say together. */
 struct fields_framing {
     bool has_length;

@@ -14,7 +14,7 @@ enum http1_outcome {
     HTTP1_MORE,        /* fine so far, give more bytes                 */
     HTTP1_BAD,         /* not HTTP, or ambiguous: 400 / 502 and close  */
     HTTP1_TOO_LARGE,   /* over bytes_max or fields_max: 431 / 502      */
-    HTTP1_BAD_VERSION, /* HTTP/2.0, HTTP/1.2..9 or the like: 505 / 502 */
+    HTTP1_BAD_VERSION, /* HTTP/2.0, HTTP/0.9 or the like: 505 / 502    */
 };
 
 /* Field names that limpet looks at; all others are HTTP1_OTHER. */
@@ -67,7 +67,8 @@ struct http1_head {
     uint16_t parsed;                 /* bytes of whole lines seen; where the next call goes on */
     uint16_t scanned;                /* bytes of the unfinished line seen so far */
     uint8_t phase;                   /* private */
-    uint8_t minor;                   /* HTTP/1.minor: 0 or 1 */
+    uint8_t minor : 1;               /* HTTP/1.minor: 0 or 1; later ones are read as 1 */
+    bool is_later_minor : 1;         /* HTTP/1.2 to 1.9 was written */
     uint16_t status;                 /* of a response */
     uint16_t method_at, method_size; /* of a request; at 0, or 2 behind an empty line */
     uint16_t target_at, target_size; /* of a request, as received */
@@ -209,7 +210,8 @@ struct http1_chunked {
     uint16_t name_bytes; /* of a trailer field's name so far, for the refused names */
     uint8_t state;       /* private */
     uint8_t digits;
-    char name[32]; /* a trailer's name, cut: enough to recognise those refused */
+    bool is_response; /* set by the owner: trailers may be called as fields of requests are */
+    char name[32];    /* a trailer's name, cut: enough to recognise those refused */
 };
 
 enum http1_chunk {
@@ -218,8 +220,9 @@ enum http1_chunk {
     HTTP1_CHUNK_MORE,    /* nothing left in data                                           */
     HTTP1_CHUNK_DONE,    /* the *used bytes end the message; what follows is not its part  */
     HTTP1_CHUNK_BAD,     /* bad size, bad CRLF, over 16 hex digits, line over 4 KiB, trailer section
-                          * over 8 KiB, a trailer that frames, routes or names a hop-by-hop field
-                          * or one of ours (X-Forwarded-*, X-Real-IP, ... also with "_")    */
+                          * over 8 KiB, a trailer that frames or names a hop-by-hop field; of a
+                          * request also one that routes or is one of ours (X-Forwarded-*,
+                          * X-Real-IP, ... also with "_")                                   */
 };
 
 void http1_chunked_init(struct http1_chunked *chunked);

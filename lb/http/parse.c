@@ -82,11 +82,12 @@ static enum http1_outcome read_version(struct parse *p, const char *at)
     }
     if (there < sizeof(pattern) - 1)
         return HTTP1_MORE;
-    if (at[5] != '1' || at[7] > '1') {
-        p->why = "HTTP version other than 1.0 and 1.1";
+    if (at[5] != '1') {
+        p->why = "HTTP version other than 1.x";
         return HTTP1_BAD_VERSION;
     }
-    p->head->minor = (uint8_t)(at[7] - '0');
+    p->head->minor = at[7] == '0' ? 0 : 1; /* RFC 9110, 2.5: as the highest we know */
+    p->head->is_later_minor = at[7] > '1';
     return HTTP1_DONE;
 }
 
@@ -192,14 +193,14 @@ static enum http1_outcome read_status(struct parse *p)
     if (there > 8 && line[8] != ' ')
         return bad(p, "no space between version and status");
     for (size_t i = 9; i < 12 && i < there; i++) {
-        if (line[i] < '0' || line[i] > '9' || (i == 9 && (line[i] < '1' || line[i] > '5')))
-            return bad(p, "status is not a number from 100 to 599");
+        if (line[i] < '0' || line[i] > '9' || (i == 9 && line[i] == '0'))
+            return bad(p, "status is not a number from 100 to 999");
         status = (uint16_t)(status * 10 + (line[i] - '0'));
     }
     if (there < 13)
         return more(p, line);
     if (line[12] != ' ' && line[12] != '\r' && line[12] != '\n')
-        return bad(p, "status is not a number from 100 to 599");
+        return bad(p, "status is not a number from 100 to 999");
     p->head->status = status;
     p->at = line + (line[12] == ' ' ? 13 : 12);
     p->head->reason_at = offset(p, p->at);

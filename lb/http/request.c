@@ -38,6 +38,13 @@ static bool method_is_idempotent(enum http1_method method)
            method == HTTP1_TRACE || method == HTTP1_PUT || method == HTTP1_DELETE;
 }
 
+/* ":port", or ":" alone (RFC 3986, 3.2.3). */
+static bool is_port(struct lp_slice text)
+{
+    return text.data[0] == ':' &&
+           (text.size == 1 || http1_port_is_valid((struct lp_slice){text.data + 1, text.size - 1}));
+}
+
 /* "[v6]" or "[v6]:port". */
 static bool literal_is_valid(struct lp_slice text)
 {
@@ -52,10 +59,7 @@ static bool literal_is_valid(struct lp_slice text)
     /* A dotted IPv4 address parses, too, but has no business in brackets. */
     if (memchr(inner.data, ':', inner.size) == NULL || !lp_ip_parse(&ip, inner))
         return false;
-    if (behind.size == 0)
-        return true;
-    return behind.data[0] == ':' &&
-           http1_port_is_valid((struct lp_slice){behind.data + 1, behind.size - 1});
+    return behind.size == 0 || is_port(behind);
 }
 
 /* host or host:port (RFC 9110, 7.2), not empty. A registered name could also have escapes and
@@ -76,11 +80,10 @@ static bool authority_is_valid(struct lp_slice text)
         return false;
     if (size == text.size)
         return true;
-    return text.data[size] == ':' &&
-           http1_port_is_valid((struct lp_slice){text.data + size + 1, text.size - size - 1});
+    return is_port((struct lp_slice){text.data + size, text.size - size});
 }
 
-/* RFC 9112, 3.2: one Host in 1.1, at most one in 1.0. */
+/* RFC 9112, 3.2: one Host in 1.1, which may be empty; at most one in 1.0. */
 static int read_host(struct http1_request *out, const struct fields_summary *summary,
                      const char **why)
 {
@@ -92,7 +95,7 @@ static int read_host(struct http1_request *out, const struct fields_summary *sum
         return 400;
     }
     out->authority = fields_value(summary, HTTP1_HOST);
-    if (!authority_is_valid(out->authority)) {
+    if (out->authority.size > 0 && !authority_is_valid(out->authority)) {
         *why = "Host is not host:port";
         return 400;
     }

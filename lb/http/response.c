@@ -3,22 +3,20 @@
 #include "lb/http/fields.h"
 
 /* RFC 9112, 6.3. */
-static bool read_body(struct http1_response *out, const struct fields_summary *summary,
-                      enum http1_method method, const char **why)
+static bool read_body(struct http1_response *out, struct fields_summary *summary,
+                      struct http1_head *head, enum http1_method method, const char **why)
 {
-    bool has_no_body = out->status < 200 || out->status == 204;
     struct fields_framing framing;
 
-    /* RFC 9112, 6.1: such a response has no Transfer-Encoding. A server that sends one may mean a
-     * body that we would read as the next response. */
-    if (has_no_body && summary->counts[HTTP1_TRANSFER_ENCODING] != 0) {
-        *why = "Transfer-Encoding in a 1xx or 204 response";
-        return false;
-    }
+    out->body = HTTP1_BODY_NONE;
+    out->body_size = 0;
+    /* RFC 9112, 6.3: it ends with its head, whatever stands in it; that does not go on. */
+    if (http1_has_no_body(out->status))
+        return true;
+    fields_drop_equal_lengths(summary, head);
     if (!fields_read_framing(&framing, summary, why))
         return false;
-    out->body_size = 0;
-    if (has_no_body || out->status == 304 || method == HTTP1_HEAD) {
+    if (out->status == 304 || method == HTTP1_HEAD) {
         out->body = HTTP1_BODY_NONE;
     } else if (framing.is_chunked) {
         out->body = HTTP1_BODY_CHUNKED;
@@ -107,6 +105,13 @@ static bool is_websocket(const struct fields_summary *summary,
            lp_slice_equal_nocase(fields_value(summary, HTTP1_UPGRADE), LP_SLICE("websocket"));
 }
 
+static bool frames_a_body(const struct fields_summary *summary)
+{
+    return summary->counts[HTTP1_TRANSFER_ENCODING] != 0 ||
+           (summary->counts[HTTP1_CONTENT_LENGTH] != 0 &&
+            !lp_slice_equal(fields_value(summary, HTTP1_CONTENT_LENGTH), LP_SLICE("0")));
+}
+
 bool http1_read_response(struct http1_response *out, struct http1_head *head, const char *bytes,
                          enum http1_method method, const char **why)
 {
@@ -116,10 +121,12 @@ bool http1_read_response(struct http1_response *out, struct http1_head *head, co
     fields_summarise(&summary, head, bytes);
     out->status = head->status;
     if (!fields_read_connection(&connection, &summary, head, why) ||
-        !read_body(out, &summary, method, why))
+        !read_body(out, &summary, head, method, why))
         return false;
+    /* A server that frames a body where there is none may send one. */
+    bool is_odd = http1_has_no_body(out->status) && frames_a_body(&summary);
     out->wants_keep_alive = out->body != HTTP1_BODY_UNTIL_CLOSE && !connection.has_close &&
-                            (head->minor == 1 || connection.has_keep_alive);
+                            !is_odd && (head->minor == 1 || connection.has_keep_alive);
     out->keep_alive_seconds = read_keep_alive_seconds(&summary);
     out->is_event_stream = is_event_stream(&summary);
     out->is_coded = out->is_event_stream && is_coded(head, bytes);

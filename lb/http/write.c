@@ -128,7 +128,8 @@ static uint32_t put_request_line(struct writer *w, const struct http1_head *head
 {
     bool is_origin_form = request->target.data == bytes + head->target_at;
 
-    if (head->minor == 1 && is_origin_form && head->fields[0].name == HTTP1_HOST) {
+    if (head->minor == 1 && !head->is_later_minor && is_origin_form &&
+        head->fields[0].name == HTTP1_HOST) {
         *from = head->method_at;
         return 1;
     }
@@ -178,16 +179,21 @@ static void put_status_line(struct writer *w, const struct http1_head *head, con
     PUT(w, "\r\n");
 }
 
-static void put_persist(struct writer *w, enum http1_persist persist)
+/* with_upgrade: what the server has said of Upgrade goes on, for this hop again. */
+static void put_persist(struct writer *w, enum http1_persist persist, bool with_upgrade)
 {
     switch (persist) {
     case HTTP1_PERSIST_DEFAULT:
+        if (with_upgrade)
+            PUT(w, "Connection: upgrade\r\n");
         break;
     case HTTP1_PERSIST_CLOSE:
-        PUT(w, "Connection: close\r\n");
+        put_field(w, "Connection: ", 12,
+                  with_upgrade ? LP_SLICE("upgrade, close") : LP_SLICE("close"));
         break;
     case HTTP1_PERSIST_KEEP_ALIVE:
-        PUT(w, "Connection: keep-alive\r\n");
+        put_field(w, "Connection: ", 12,
+                  with_upgrade ? LP_SLICE("upgrade, keep-alive") : LP_SLICE("keep-alive"));
         break;
     case HTTP1_PERSIST_UPGRADE:
         PUT(w, "Connection: upgrade\r\nUpgrade: websocket\r\n");
@@ -201,21 +207,25 @@ size_t http1_write_response(char *out, size_t out_max, const struct http1_head *
 {
     struct writer w = {.at = out, .end = out + out_max};
     uint32_t dropped = names_of_hop;
+    /* RFC 9110, 15.5.22: it says to what. */
+    bool keeps_upgrade = head->status == 426 && http1_find(head, HTTP1_UPGRADE) != NULL;
     size_t from = 0;
 
+    if (keeps_upgrade)
+        dropped &= ~BIT(UPGRADE);
     if (without_chunked)
         dropped |= BIT(TRANSFER_ENCODING);
     if (hsts.size > 0)
         dropped |= BIT(STRICT_TRANSPORT_SECURITY);
-    if (head->status < 200 || head->status == 204)
-        dropped |= BIT(CONTENT_LENGTH); /* RFC 9110, 8.6: they have none */
-    if (head->minor == 0 || bytes[12] != ' ') {
+    if (http1_has_no_body(head->status)) /* RFC 9110, 8.6, and RFC 9112, 6.1: they have none */
+        dropped |= BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING);
+    if (head->minor == 0 || head->is_later_minor || bytes[12] != ' ') {
         put_status_line(&w, head, bytes);
         from = first_field_at(head);
     }
     put_fields(&w, head, bytes, from, 0, dropped);
     PUT_FIELD(&w, "Strict-Transport-Security: ", hsts);
-    put_persist(&w, persist);
+    put_persist(&w, persist, keeps_upgrade);
     PUT(&w, "\r\n");
     return w.is_full ? 0 : (size_t)(w.at - out);
 }

@@ -128,11 +128,38 @@ static void on_bad_body(struct worker *worker, struct stream *stream)
     stream_fail(worker, stream, 400, END_BAD_REQUEST);
 }
 
+/* RFC 9112, 3.2.2: a client of HTTP/1.0 need not say where it goes, but we must. The empty Host is
+ * the head's second line. */
+static struct piece head_with_host(struct worker *worker, struct stream *stream)
+{
+    const struct piece *kept = &stream->request->head;
+    const char *line_end = memchr(kept->data, '\n', kept->size);
+    size_t before = (size_t)(line_end - kept->data) + sizeof("\nHost: ") - 1;
+    struct lp_slice host = stream->server->address.as.any.sa_family == AF_UNIX
+                               ? LP_SLICE("localhost")
+                               : lp_slice_of(stream->server->address_text);
+    struct piece head = {.buffer = URING_NO_BUFFER};
+
+    if (kept->size + host.size <= LP_HEADROOM_BYTES + LP_BUF_SMALL_BYTES)
+        head.buffer = uring_buffer_take(worker->loop.uring, URING_SMALL);
+    if (head.buffer == URING_NO_BUFFER)
+        return head;
+    char *place = uring_buffer_base(worker->loop.uring, head.buffer);
+    memcpy(place, kept->data, before);
+    memcpy(place + before, host.data, host.size);
+    memcpy(place + before + host.size, kept->data + before, kept->size - before);
+    head.data = place;
+    head.size = (uint32_t)(kept->size + host.size);
+    return head;
+}
+
 /* A reference of its own for this try; heap memory goes into a buffer again. */
 static struct piece head_for_sending(struct worker *worker, struct stream *stream)
 {
     struct piece head = stream->request->head;
 
+    if (stream_has(stream, STREAM_NEEDS_HOST))
+        return head_with_host(worker, stream);
     if (!stream_has(stream, STREAM_HEAD_ON_HEAP)) {
         uring_buffer_ref(worker->loop.uring, head.buffer);
         return head;
@@ -342,6 +369,7 @@ static void begin_body(struct stream *stream, const struct http1_response *respo
 {
     direction_begin_body(&stream->down, response->body, response->body_size,
                          &stream->request->down);
+    stream->request->down.is_response = true;
     if (response->body == HTTP1_BODY_NONE)
         stream->flags |= STREAM_DOWN_DONE;
     http1_events_init(&stream->request->events);
@@ -368,7 +396,8 @@ static void on_final_head(struct worker *worker, struct stream *stream,
     struct conn *back = &stream->back->conn;
     bool strips = stream_has(stream, STREAM_HTTP10) && response->body == HTTP1_BODY_CHUNKED;
     enum http1_persist persist = persist_for_client(worker, stream, response);
-    struct piece head = write_response_head(worker, stream, persist, strips);
+    struct piece head =
+        write_response_head(worker, stream, persist, stream_has(stream, STREAM_HTTP10));
 
     if (head.size == 0) {
         on_bad_response(worker, stream, "the head is too large");

@@ -227,6 +227,8 @@ static void note_request(struct stream *stream, const struct http1_head *head,
         stream->flags |= STREAM_AWAITS_100;
     if (head->minor == 0)
         stream->flags |= STREAM_HTTP10;
+    if (head->minor == 0 && request->authority.size == 0)
+        stream->flags |= STREAM_NEEDS_HOST;
     if (request->upgrade == HTTP1_UPGRADE_WEBSOCKET) {
         stream->class = CLASS_WEBSOCKET;
         memcpy(stream->request->key, request->websocket_key.data, WS_KEY_SIZE);

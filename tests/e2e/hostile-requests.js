@@ -49,7 +49,7 @@ module.exports = [
   ['a version with a sign', 'GET /CASE HTTP/+1.1\r\nHost: a\r\n\r\n', BAD],
   ['another protocol', 'GET /CASE ICY/1.1\r\nHost: a\r\n\r\n', BAD],
   ['HTTP/2.0 in the line', 'GET /CASE HTTP/2.0\r\nHost: a\r\n\r\n', [505]],
-  ['HTTP/1.2', 'GET /CASE HTTP/1.2\r\nHost: a\r\n\r\n', [505]],
+  ['HTTP/1.2', 'GET /CASE HTTP/1.2\r\nHost: a\r\n\r\n', ok((request) => assert.match(request.first, / HTTP\/1\.1$/))],
   ['HTTP/0.9 in the line', 'GET /CASE HTTP/0.9\r\nHost: a\r\n\r\n', [505, 400]],
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [505, 400]],
   ['a TLS client hello', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03' + '\x00'.repeat(40), BAD],
