@@ -36,14 +36,17 @@ static bool trust(struct lp_tls_back *back, const struct lp_config *config,
                   const struct lp_cfg_back_tls *tls, uint8_t digest[LP_SHA256_BYTES],
                   struct lp_config_report *report)
 {
-    const char *path = tls->ca.path.size > 0 ? tls->ca.path.data : system_bundle();
+    bool is_named = tls->ca.path.size > 0;
+    const char *path = is_named ? tls->ca.path.data : system_bundle();
     struct lp_err err;
 
     if (path == NULL)
         lp_err_set(&err, LP_ERR_CONFIG,
                    "this system has no bundle of CA certificates: install ca-certificates, name a "
                    "file with `ca`, or set `verify: false`");
-    enum trust trust = path == NULL ? TRUST_BAD : context_trust(back->context, path, digest, &err);
+    /* A system's bundle may hold what this build cannot use; a file that was named may not. */
+    enum trust trust =
+        path == NULL ? TRUST_BAD : context_trust(back->context, path, is_named, digest, &err);
     wolfSSL_CTX_set_verify(back->context->library, WOLFSSL_VERIFY_PEER, session_verify_server);
     if (trust == TRUST_SOME)
         return true;

@@ -120,16 +120,16 @@ static bool read_chain(struct loading *l, struct lp_slice file)
     struct pem_block block;
     bool has_block = false, has_key = false;
     enum pem_outcome outcome;
+    struct lp_err err;
 
-    while ((outcome = pem_next(&rest, &block)) == PEM_BLOCK) {
+    while ((outcome = pem_next(&rest, &block)) != PEM_END) {
+        if (!pem_check(outcome, &block, l->chain_path, &err))
+            return refuse(l, CERTIFICATE_CHAIN, "%s", err.text);
         has_block = true;
         has_key = has_key || pem_is_key(&block);
         if (pem_is_certificate(&block) && !add_certificate(l, &block))
             return false;
     }
-    if (outcome == PEM_BROKEN)
-        return refuse(l, CERTIFICATE_CHAIN, "%s: the block %.*s has no line that ends it",
-                      l->chain_path, LP_SLICE_ARG(block.label));
     if (l->out->chain_count > 0)
         return true;
     if (!has_block)

@@ -7,6 +7,7 @@
 #include "tls/memory.h"
 #include "tls/pem.h"
 #include "tls/session.h"
+#include "tls/x509.h"
 
 /* Our order: AES-128 is the fastest here, and strong enough for what lasts a session. */
 #define SUITES                                                                                     \
@@ -110,47 +111,85 @@ bool lp_tls_check(const struct lp_config *config, struct lp_config_report *repor
     return ok;
 }
 
-/* One that this build cannot read (an old algorithm in a system's bundle), or that is not of today,
- * is left out; none at all is an error. */
-static bool load_authorities(WOLFSSL_CTX *library, struct lp_slice file, word32 flags)
+/* What came of a file of authorities. */
+struct trusting {
+    WOLFSSL_CTX *library;
+    const char *path;
+    bool is_whole; /* each certificate has to be of use, not only some */
+    uint32_t certificates_count, trusted_count, untimely_count;
+};
+
+static int load_authority(WOLFSSL_CTX *library, struct lp_slice der, word32 flags)
 {
-    return file.size > 0 &&
-           wolfSSL_CTX_load_verify_buffer_ex(
-               library, (const unsigned char *)file.data, (long)file.size, WOLFSSL_FILETYPE_PEM, 0,
-               WOLFSSL_LOAD_FLAG_IGNORE_ERR | flags) == WOLFSSL_SUCCESS;
+    return wolfSSL_CTX_load_verify_buffer_ex(library, (const unsigned char *)der.data,
+                                             (long)der.size, WOLFSSL_FILETYPE_ASN1, 0, flags);
 }
 
-/* Are they authorities, but for their dates? Asked of a library that nobody uses. */
-static bool have_expired(struct lp_slice file)
+/* One that is not of today is left out. */
+static bool trust_one(struct trusting *t, const struct pem_block *block, struct lp_arena *arena,
+                      struct lp_err *err)
 {
-    WOLFSSL_CTX *scratch = wolfSSL_CTX_new(wolfTLS_client_method());
+    uint32_t number = ++t->certificates_count;
+    struct lp_slice der;
+    struct x509 read;
 
-    LP_ASSERT(scratch != NULL);
-    bool ok = load_authorities(scratch, file, WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
-    wolfSSL_CTX_free(scratch);
-    return ok;
+    if (!pem_decode(&der, block, arena))
+        return lp_err_set(err, LP_ERR_CONFIG, "%s: the base64 of certificate %u is damaged",
+                          t->path, number);
+    if (!x509_read(&read, der))
+        return lp_err_set(err, LP_ERR_CONFIG, "%s: certificate %u is damaged", t->path, number);
+
+    int problem = load_authority(t->library, der, 0);
+
+    if (problem == WOLFSSL_SUCCESS)
+        t->trusted_count++;
+    else if (problem == ASN_AFTER_DATE_E || problem == ASN_BEFORE_DATE_E)
+        t->untimely_count++;
+    else if (t->is_whole)
+        return lp_err_set(err, LP_ERR_CONFIG, "%s: the TLS library cannot use certificate %u: %s",
+                          t->path, number, wolfSSL_ERR_reason_error_string((unsigned long)problem));
+    return true;
 }
 
-enum trust context_trust(struct context *context, const char *path, uint8_t digest[LP_SHA256_BYTES],
-                         struct lp_err *err)
+static enum trust trust_all(struct trusting *t, struct lp_slice file, struct lp_arena *arena,
+                            struct lp_err *err)
 {
-    enum trust trust = TRUST_SOME;
+    struct lp_slice rest = file;
+    struct pem_block block;
+    enum pem_outcome outcome;
+
+    while ((outcome = pem_next(&rest, &block)) != PEM_END)
+        if (!pem_check(outcome, &block, t->path, err) ||
+            (pem_is_certificate(&block) && !trust_one(t, &block, arena, err)))
+            return TRUST_BAD;
+    if (t->trusted_count > 0)
+        return TRUST_SOME;
+    if (t->untimely_count > 0) {
+        lp_err_set(
+            err, LP_ERR_CONFIG,
+            "%s: every certificate of a CA in it has expired, or is not valid yet; nobody is "
+            "trusted until it is replaced",
+            t->path);
+        return TRUST_EXPIRED;
+    }
+    lp_err_set(err, LP_ERR_CONFIG, "%s: no certificate of a CA in it; it %s", t->path,
+               pem_describe(file));
+    return TRUST_BAD;
+}
+
+enum trust context_trust(struct context *context, const char *path, bool is_whole,
+                         uint8_t digest[LP_SHA256_BYTES], struct lp_err *err)
+{
+    struct trusting trusting = {.library = context->library, .path = path, .is_whole = is_whole};
+    struct lp_arena arena;
     struct lp_slice file;
 
     if (!pem_read_file(&file, path, err))
         return TRUST_BAD;
     lp_sha256(digest, file);
-    if (!load_authorities(context->library, file, 0)) {
-        trust = have_expired(file) ? TRUST_EXPIRED : TRUST_BAD;
-        if (trust == TRUST_EXPIRED)
-            lp_err_set(err, LP_ERR_CONFIG,
-                       "%s: every certificate of a CA in it has expired, or is not valid yet; "
-                       "nobody is trusted until it is replaced",
-                       path);
-        else
-            lp_err_set(err, LP_ERR_CONFIG, "%s: no certificate of a CA in it; it %s", path,
-                       pem_describe(file));
-    }
+    lp_arena_init(&arena);
+    enum trust trust = trust_all(&trusting, file, &arena, err);
+    lp_arena_deinit(&arena);
     pem_free_file(file);
     return trust;
 }

@@ -86,7 +86,7 @@ static bool trust_clients(struct context *context, const struct lp_config *confi
                           struct lp_config_report *report)
 {
     struct lp_err err;
-    enum trust trust = context_trust(context, file->path.data, parts->client_ca, &err);
+    enum trust trust = context_trust(context, file->path.data, true, parts->client_ca, &err);
 
     if (trust == TRUST_SOME)
         return true;

@@ -73,16 +73,38 @@ void pem_free_file(struct lp_slice file)
 
 /* --- blocks --- */
 
+#define BYTE_ORDER_MARK                                                                            \
+    "\xef\xbb\xbf" /* in UTF-8; before a line in the middle, too: files are joined */
+
+static bool begins_with(struct lp_slice text, struct lp_slice what)
+{
+    return text.size >= what.size && memcmp(text.data, what.data, what.size) == 0;
+}
+
+static bool holds(struct lp_slice text, struct lp_slice what)
+{
+    return memmem(text.data, text.size, what.data, what.size) != NULL;
+}
+
+/* Lines end as on Unix, Windows or an old Macintosh; blanks around them mean nothing. */
 static struct lp_slice take_line(struct lp_slice *text)
 {
-    const char *end = memchr(text->data, '\n', text->size);
-    size_t size = end != NULL ? (size_t)(end - text->data) : text->size;
-    struct lp_slice line = {text->data, size};
+    struct lp_slice line = {text->data, 0};
 
-    size += end != NULL;
-    text->data += size;
-    text->size -= size;
-    while (line.size > 0 && strchr(" \t\r", line.data[line.size - 1]) != NULL)
+    while (line.size < text->size && line.data[line.size] != '\n' && line.data[line.size] != '\r')
+        line.size++;
+
+    size_t taken = line.size + (line.size < text->size);
+
+    text->data += taken;
+    text->size -= taken;
+    while (line.size > 0 && (begins_with(line, LP_SLICE(BYTE_ORDER_MARK)) || line.data[0] == ' ' ||
+                             line.data[0] == '\t')) {
+        size_t blank = line.data[0] == BYTE_ORDER_MARK[0] ? strlen(BYTE_ORDER_MARK) : 1;
+        line.data += blank;
+        line.size -= blank;
+    }
+    while (line.size > 0 && (line.data[line.size - 1] == ' ' || line.data[line.size - 1] == '\t'))
         line.size--;
     return line;
 }
@@ -90,28 +112,46 @@ static struct lp_slice take_line(struct lp_slice *text)
 /* "-----BEGIN label-----" */
 static bool is_boundary(struct lp_slice line, struct lp_slice begin, struct lp_slice *label)
 {
-    if (line.size < begin.size + 5 || memcmp(line.data, begin.data, begin.size) != 0 ||
+    if (line.size < begin.size + 5 || !begins_with(line, begin) ||
         memcmp(line.data + line.size - 5, "-----", 5) != 0)
         return false;
     *label = (struct lp_slice){line.data + begin.size, line.size - begin.size - 5};
-    return true;
+    return !holds(*label, LP_SLICE("--"));
+}
+
+/* Anything may stand between blocks, but for what was meant as a block: a boundary that is none,
+ * one that ends nothing, a line out of a certificate. */
+static bool is_lost(struct lp_slice line)
+{
+    static const char *const words[] = {"--BEGIN", "--END", "-- BEGIN",          "-- END",
+                                        "BEGIN--", "END--", "BEGIN CERTIFICATE", "END CERTIFICATE"};
+
+    for (size_t i = 0; i < LP_COUNT_OF(words); i++)
+        if (holds(line, lp_slice_of(words[i])))
+            return true;
+    return line.size >= 60 && begins_with(line, LP_SLICE("MII")) && !holds(line, LP_SLICE(" "));
 }
 
 enum pem_outcome pem_next(struct lp_slice *text, struct pem_block *out)
 {
-    struct lp_slice label;
+    struct lp_slice label, line = {NULL, 0};
 
     *out = (struct pem_block){0};
     do {
+        if (line.size > 0 && is_lost(line)) {
+            out->stray = line;
+            return PEM_BROKEN;
+        }
         if (text->size == 0)
             return PEM_END;
-    } while (!is_boundary(take_line(text), LP_SLICE("-----BEGIN "), &out->label));
+        line = take_line(text);
+    } while (!is_boundary(line, LP_SLICE("-----BEGIN "), &out->label));
 
     out->body.data = text->data;
     while (text->size > 0) {
         const char *line_start = text->data;
-        struct lp_slice line = take_line(text);
 
+        line = take_line(text);
         if (is_boundary(line, LP_SLICE("-----END "), &label)) {
             out->body.size = (size_t)(line_start - out->body.data);
             return lp_slice_equal(label, out->label) ? PEM_BLOCK : PEM_BROKEN;
@@ -123,6 +163,32 @@ enum pem_outcome pem_next(struct lp_slice *text, struct pem_block *out)
             out->is_encrypted = true;
     }
     return PEM_BROKEN;
+}
+
+bool pem_check(enum pem_outcome outcome, const struct pem_block *block, const char *path,
+               struct lp_err *err)
+{
+    static const char *const unread[] = {"TRUSTED CERTIFICATE", "PKCS7", "PKCS #7 SIGNED DATA",
+                                         "CMS", "X509 CRL"};
+    size_t shown = block->stray.size < 40 ? block->stray.size : 40;
+
+    if (outcome == PEM_BROKEN && block->stray.size > 0)
+        return lp_err_set(err, LP_ERR_CONFIG,
+                          "%s: \"%.*s%s\" belongs to no block; each is between a line "
+                          "\"-----BEGIN ...-----\" and a line \"-----END ...-----\"",
+                          path, (int)shown, block->stray.data,
+                          shown < block->stray.size ? "..." : "");
+    if (outcome == PEM_BROKEN)
+        return lp_err_set(err, LP_ERR_CONFIG, "%s: the block %.*s has no line that ends it", path,
+                          LP_SLICE_ARG(block->label));
+    for (size_t i = 0; outcome == PEM_BLOCK && i < LP_COUNT_OF(unread); i++)
+        if (lp_slice_equal(block->label, lp_slice_of(unread[i])))
+            return lp_err_set(err, LP_ERR_CONFIG,
+                              "%s: what is in a block %s is not read; certificates have to be "
+                              "blocks CERTIFICATE (\"openssl x509\", \"openssl pkcs7 "
+                              "-print_certs\")",
+                              path, unread[i]);
+    return true;
 }
 
 bool pem_is_certificate(const struct pem_block *block)
@@ -175,6 +241,8 @@ const char *pem_describe(struct lp_slice file)
         return "is empty";
     if (memmem(file.data, file.size, "-----BEGIN", strlen("-----BEGIN")) != NULL)
         return "holds blocks of another kind";
+    if (begins_with(file, LP_SLICE("\xff\xfe")) || begins_with(file, LP_SLICE("\xfe\xff")))
+        return "is text in UTF-16; save it as UTF-8 or ASCII";
     if (is_pkcs12(file))
         return "is a PKCS#12 file, not PEM; convert it with \"openssl pkcs12 -nodes\"";
     if (der_take_tag(&rest, DER_SEQUENCE, &element) && rest.size == 0)

@@ -17,12 +17,17 @@ enum pem_outcome { PEM_BLOCK, PEM_END, PEM_BROKEN };
 struct pem_block {
     struct lp_slice label; /* "CERTIFICATE" */
     struct lp_slice body;  /* the lines between BEGIN and END */
+    struct lp_slice stray; /* of a broken one: the line that should have begun or ended a block */
     bool is_encrypted;     /* by RFC 1421's header lines */
 };
 
-/* Takes the next block off text's front; whatever stands between blocks is passed over. PEM_BROKEN:
- * the block has no end line; then only out->label is set. */
+/* Takes the next block off text's front; other text between blocks is passed over. PEM_BROKEN: the
+ * block has no end line, then only out->label is set; or a line belongs to no block, then only
+ * out->stray is. */
 enum pem_outcome pem_next(struct lp_slice *text, struct pem_block *out);
+/* Is that as it should be, and no block that would be passed over though certificates are in it? */
+bool pem_check(enum pem_outcome outcome, const struct pem_block *block, const char *path,
+               struct lp_err *err) LP_MUST_USE;
 
 bool pem_is_certificate(const struct pem_block *block);
 bool pem_is_key(const struct pem_block *block); /* private, of any kind */

@@ -113,7 +113,9 @@ static bool find_key(struct pem_block *out, struct lp_slice file, const char *pa
     enum pem_outcome outcome;
 
     *out = (struct pem_block){0};
-    while ((outcome = pem_next(&rest, &block)) == PEM_BLOCK) {
+    while ((outcome = pem_next(&rest, &block)) != PEM_END) {
+        if (!pem_check(outcome, &block, path, err))
+            return false;
         has_block = true;
         has_certificate = has_certificate || pem_is_certificate(&block);
         if (!pem_is_key(&block))
@@ -123,9 +125,6 @@ static bool find_key(struct pem_block *out, struct lp_slice file, const char *pa
                               path);
         *out = block;
     }
-    if (outcome == PEM_BROKEN)
-        return lp_err_set(err, LP_ERR_CONFIG, "%s: the block %.*s has no line that ends it", path,
-                          LP_SLICE_ARG(block.label));
     if (out->label.size > 0)
         return true;
     if (!has_block)

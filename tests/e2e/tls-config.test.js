@@ -107,6 +107,33 @@ describe('errors of certificates', { concurrency: 4 }, () => {
     assert.equal((await check(file)).code, 0);
   });
 
+  test('a file of authorities is taken whole or not at all', async (t) => {
+    const [one, two, three] = [1, 2, 3].map((n) => pki.ca.issue(`authority ${n}`, { isAuthority: true }).pem);
+    const lines = two.split('\n');
+    const damages = {
+      'odd characters': [two.replace('MII', '*?!'), /certificate 2 is damaged/],
+      'no END line': [two.replace(/-----END.*\n/, ''), /has no line that ends it/],
+      'no BEGIN line': [two.replace(/-----BEGIN.*\n/, ''), /belongs to no block/],
+      'a dash less': [two.replace('-----BEGIN', '----BEGIN').replace('-----END', '----END'), /belongs to no block/],
+      'lines missing': [[...lines.slice(0, 2), ...lines.slice(4)].join('\n'), /certificate 2 is damaged/],
+      'another block': [two.replaceAll(' CERTIFICATE', ' TRUSTED CERTIFICATE'), /TRUSTED CERTIFICATE is not read/],
+      'a revocation list': ['-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n', /X509 CRL is not read/],
+    };
+    for (const [name, [second, words]] of Object.entries(damages)) {
+      const file = scratch(t, `${name}.pem`, one + second + three);
+      await isWrong(t, showing(site.cert, site.key, { client_ca: file }), 'listeners.web.tls.client_ca', words);
+      await isWrong(t, { pool: { ca: file } }, 'pools.app.tls.ca', words);
+      const started = await written(t, showing(site.cert, site.key, { client_ca: file }));
+      const { code, stderr } = await runLimpet(['run', '-c', started.file]);
+      says(stderr, 'error', 'listeners.web.tls.client_ca', words);
+      assert.equal(code, 1);
+    }
+    const marked = scratch(t, 'marked.pem', [one, two, three].map((pem) => `\ufeff${pem.replaceAll('\n', '\r\n')}`).join('a title\n======\n\t'));
+    const { file } = await written(t, { ...showing(site.cert, site.key, { client_ca: marked }), pool: { ca: marked } });
+    const { code, text } = await check(file);
+    assert.equal(code, 0, text);
+  });
+
   test('an expired certificate is an error, one that ends within 7 days a warning', async (t) => {
     await isWrong(t, showing(pki.ca.issue('old', { from: -9, to: -1 }).cert, pki.ca.issue('old', { from: -9, to: -1 }).key), CERT, /expired/);
     const soon = pki.ca.issue('soon', { to: 6 });

@@ -92,7 +92,8 @@ describe('TLS and SIGHUP', { concurrency: 3 }, () => {
     const breaks = [
       [site.cert, pki.ca.issue('another').pem, /certificates\[0\].*(key|fit|match)/], [site.key, pki.ca.issue('another').keyPem, /certificates\[0\].*(key|fit|match)/],
       [site.cert, 'nonsense', /certificates\[0\]\.cert/], [site.key, '', /certificates\[0\]\.key/], [site.cert, null, /certificates\[0\]\.cert/], [site.key, null, /certificates\[0\]\.key/],
-      [site.cert, good[site.cert].subarray(0, 300), /certificates\[0\]\.cert/], [client, 'nonsense', /client_ca/], [client, null, /client_ca/], [secret, null, /secret_file/], [secret, '', /secret_file/],
+      [site.cert, good[site.cert].subarray(0, 300), /certificates\[0\]\.cert/], [client, 'nonsense', /client_ca/], [client, null, /client_ca/],
+      [client, good[client] + pki.ca.pem.replace('MII', '*?!') + good[client], /client_ca/], [secret, null, /secret_file/], [secret, '', /secret_file/],
     ];
     for (const [file, content, named] of breaks) {
       if (content === null) fs.rmSync(file);
