@@ -119,9 +119,8 @@ static bool is_boundary(struct lp_slice line, struct lp_slice begin, struct lp_s
     return !holds(*label, LP_SLICE("--"));
 }
 
-/* Anything may stand between blocks, but for what was meant as a block: a boundary that is none,
- * one that ends nothing, a line out of a certificate. */
-static bool is_lost(struct lp_slice line)
+/* Was meant as a boundary, but is none, or none that is expected here. */
+static bool is_like_boundary(struct lp_slice line)
 {
     static const char *const words[] = {"--BEGIN", "--END", "-- BEGIN",          "-- END",
                                         "BEGIN--", "END--", "BEGIN CERTIFICATE", "END CERTIFICATE"};
@@ -129,7 +128,14 @@ static bool is_lost(struct lp_slice line)
     for (size_t i = 0; i < LP_COUNT_OF(words); i++)
         if (holds(line, lp_slice_of(words[i])))
             return true;
-    return line.size >= 60 && begins_with(line, LP_SLICE("MII")) && !holds(line, LP_SLICE(" "));
+    return false;
+}
+
+/* Anything may stand between blocks, but for what was meant as part of one. */
+static bool is_lost(struct lp_slice line)
+{
+    return is_like_boundary(line) ||
+           (line.size >= 60 && begins_with(line, LP_SLICE("MII")) && !holds(line, LP_SLICE(" ")));
 }
 
 enum pem_outcome pem_next(struct lp_slice *text, struct pem_block *out)
@@ -156,7 +162,7 @@ enum pem_outcome pem_next(struct lp_slice *text, struct pem_block *out)
             out->body.size = (size_t)(line_start - out->body.data);
             return lp_slice_equal(label, out->label) ? PEM_BLOCK : PEM_BROKEN;
         }
-        if (is_boundary(line, LP_SLICE("-----BEGIN "), &label))
+        if (is_like_boundary(line))
             return PEM_BROKEN;
         /* RFC 1421, 4.6.1.1: "Proc-Type: 4,ENCRYPTED". */
         if (line.size > 9 && memcmp(line.data, "Proc-Type", 9) == 0)
