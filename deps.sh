@@ -19,6 +19,7 @@ liburing_sha256=57e9b36e4ac1e46b8e0351dfb1694dc59638fc25e384b4ba36d87b800b16db1a
 wolfssl_sha256=2f4ef3d4fd387a9b3191d36a6316d69116c46ff69bb9583b6c82b36d7b8ca114
 wolfssl_pinned=5.9.2
 wolfssl_inserted=16
+wolfssl_edited=26
 
 say() { echo "deps: $*"; }
 die() { echo "deps: $*" >&2; exit 1; }
@@ -143,7 +144,7 @@ wolfssl() {
     flock 9
     out=$deps/wolfssl.new
     rm -rf "$out"
-    mkdir -p "$out/asm" "$out/obj"
+    mkdir -p "$out/patched" "$out/obj"
     if [ -n "${WOLFSSL_DIR:-}" ]; then
         say "wolfSSL: the source tree $WOLFSSL_DIR"
         archive=
@@ -161,7 +162,7 @@ wolfssl() {
     cp "$here/user_settings.h" "$here/lp_rand.h" "$out/include/"
     wolfssl_patch
     wolfssl_compile
-    rm -rf "$out/src" "$out/asm" "$out/obj" "$deps/wolfssl"
+    rm -rf "$out/src" "$out/patched" "$out/obj" "$deps/wolfssl"
     mv "$out" "$deps/wolfssl"
 }
 
@@ -193,18 +194,30 @@ wolfssl_archive() {
         "testing, see $apt/log; give a source tree of wolfSSL >= $wolfssl_pinned with WOLFSSL_DIR="
 }
 
-# P-256 and Poly1305 leave the upper halves of the YMM registers dirty, which makes the SSE code
-# that runs next several times slower. Only the pinned version has a known number of such places.
+# The library with our changes, in patched/; only the pinned version has a known number of places for
+# them. P-256 and Poly1305 leave the upper halves of the YMM registers dirty, which makes the SSE
+# code that runs next several times slower: vzeroupper.awk. What changes in C, and why: edits.
 wolfssl_patch() {
     inserted=0
+    edited=0
     for file in $(grep '\.S$' "$here/sources.txt"); do
-        count=$(awk -f "$here/vzeroupper.awk" "$tree/$file" 2>&1 >"$out/asm/${file##*/}")
+        count=$(awk -f "$here/vzeroupper.awk" "$tree/$file" 2>&1 >"$out/patched/${file##*/}")
         inserted=$((inserted + ${count%% *}))
     done
+    for file in $(grep '^[a-z].*\.c$' "$here/edits" | sort -u); do
+        awk -v file="$file" -f "$here/edit.awk" "$here/edits" "$tree/$file" \
+            2>"$out/count" >"$out/patched/${file##*/}"
+        sed -n '$!s/^/deps: wolfSSL: warning: this edit fits /p' "$out/count"
+        edited=$((edited + $(tail -n 1 "$out/count")))
+    done
+    rm "$out/count"
     [ $inserted = $wolfssl_inserted ] ||
         say "wolfSSL: warning: vzeroupper inserted at $inserted places, $wolfssl_inserted expected"
-    if [ $inserted != $wolfssl_inserted ] && [ "${archive##*/}" = wolfssl_$wolfssl_pinned.orig.tar.gz ]; then
-        die "wolfSSL: the patch does not fit the pinned version"
+    [ $edited = $wolfssl_edited ] ||
+        say "wolfSSL: warning: $edited edits applied, $wolfssl_edited expected"
+    if [ $inserted/$edited != $wolfssl_inserted/$wolfssl_edited ] &&
+        [ "${archive##*/}" = wolfssl_$wolfssl_pinned.orig.tar.gz ]; then
+        die "wolfSSL: the patches do not fit the pinned version"
     fi
 }
 
@@ -216,11 +229,12 @@ wolfssl_compile() {
     # shellcheck disable=SC2086 # a command line
     while read -r file; do
         name=${file##*/}
+        source=$tree/$file
+        [ ! -f "$out/patched/$name" ] || source=$out/patched/$name
         case $file in
-        *.S) echo "-o $out/obj/$name.o -c $out/asm/$name" ;;
         # The one file with instructions that not every x86-64 has; it asks the processor first.
-        */aes.c) echo "-maes -o $out/obj/$name.o -c $tree/$file" ;;
-        *) echo "-o $out/obj/$name.o -c $tree/$file" ;;
+        */aes.c) echo "-maes -o $out/obj/$name.o -c $source" ;;
+        *) echo "-o $out/obj/$name.o -c $source" ;;
         esac
     done <"$here/sources.txt" | xargs -P "$(nproc)" -L 1 $compile
     ar rcs "$out/libwolfssl.a" "$out"/obj/*.o

@@ -130,6 +130,8 @@ static void issue_tickets(struct context *context, const struct lp_cfg_listener 
     lp_arena_deinit(&scratch);
     wolfSSL_CTX_set_TicketEncCb(context->library, ticket_crypt);
     wolfSSL_CTX_set_TicketEncCtx(context->library, &context->tickets);
+    /* A TLS 1.2 client whose ticket was not good gets a new one, too (RFC 5077, 3.3). */
+    LP_ASSERT(wolfSSL_CTX_UseSessionTicket(context->library) == WOLFSSL_SUCCESS);
     wolfSSL_CTX_set_TicketHint(context->library, (int)TICKET_EPOCH_S);
 }
 
@@ -233,5 +235,8 @@ struct lp_tls *lp_tls_accept(const struct lp_tls_front *front, const struct lp_h
         wolfSSL_free(library);
         return NULL;
     }
-    return session_create(context, library);
+    struct lp_tls *tls = session_create(context, library);
+    if (tls != NULL && hello->offers_early_data)
+        tls->early_left = EARLY_DATA_BYTES_MAX;
+    return tls;
 }

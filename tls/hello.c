@@ -23,8 +23,11 @@
 
 enum {
     EXTENSION_SERVER_NAME = 0,
+    EXTENSION_SUPPORTED_GROUPS = 10,
+    EXTENSION_SIGNATURES = 13,
     EXTENSION_ALPN = 16,
     EXTENSION_PRE_SHARED_KEY = 41,
+    EXTENSION_EARLY_DATA = 42,
     EXTENSION_SUPPORTED_VERSIONS = 43,
     EXTENSION_PSK_MODES = 45,
     EXTENSION_RENEGOTIATION = 0xff01,
@@ -32,8 +35,10 @@ enum {
 
 /* RFC 8446, 6: those of rules that the library does not know. */
 enum {
+    ALERT_UNEXPECTED_MESSAGE = 10,
     ALERT_RECORD_OVERFLOW = 22,
     ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_ILLEGAL_PARAMETER = 47,
     ALERT_DECODE_ERROR = 50,
     ALERT_MISSING_EXTENSION = 109,
 };
@@ -68,18 +73,20 @@ static enum lp_hello_outcome walk_record_head(struct walk *walk, size_t *size)
         enum lp_hello_outcome outcome = look_at(walk, walk->at + i);
         if (outcome != LP_HELLO_DONE)
             return outcome;
-        if (i == 0 && head[0] != CONTENT_HANDSHAKE)
+        if (i == 0 && head[0] != CONTENT_HANDSHAKE) {
+            /* RFC 8446, 5.1: nothing comes between the records of a message. */
+            walk->alert = walk->at == 0 ? 0 : ALERT_UNEXPECTED_MESSAGE;
             return no_tls;
+        }
         if (i == 1 && head[1] != 3)
             return no_tls;
     }
     *size = (size_t)head[3] << 8 | head[4];
     /* RFC 8446, 5.1: no fragment of a handshake message is empty. */
-    if (*size > RECORD_BYTES_MAX)
-        walk->alert = ALERT_RECORD_OVERFLOW;
-    if (*size == 0 || *size > RECORD_BYTES_MAX)
-        return LP_HELLO_BAD;
-    return LP_HELLO_DONE;
+    if (*size > 0 && *size <= RECORD_BYTES_MAX)
+        return LP_HELLO_DONE;
+    walk->alert = *size == 0 ? ALERT_UNEXPECTED_MESSAGE : ALERT_RECORD_OVERFLOW;
+    return LP_HELLO_BAD;
 }
 
 /* Takes what the record's first bytes have of the message's head. */
@@ -280,20 +287,88 @@ static bool read_supported_versions(struct lp_hello *out, struct vector body)
     return true;
 }
 
+/* Those that the library is built with. */
+static bool is_our_group(uint32_t group)
+{
+    switch (group) {
+    case 23: /* secp256r1, secp384r1, secp521r1 */
+    case 24:
+    case 25:
+    case 29:     /* x25519 */
+    case 0x11eb: /* and with ML-KEM: SecP256r1MLKEM768, X25519MLKEM768, SecP384r1MLKEM1024 */
+    case 0x11ec:
+    case 0x11ed:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* RFC 8446, 4.2.7; RFC 8422, 5.1.1. */
+static bool read_groups(struct lp_hello *out, struct vector body)
+{
+    struct vector groups;
+    uint32_t group;
+
+    if (!take_only_vector(body, 2, &groups) || groups.size == 0)
+        return false;
+    out->has_common_group = false;
+    while (groups.size > 0) {
+        if (!take_number(&groups, 2, &group))
+            return false;
+        out->has_common_group |= is_our_group(group);
+    }
+    return true;
+}
+
+/* RFC 8446, 4.2.3. Which of them will do is the library's business. */
+static bool is_list_of_signatures(struct vector body)
+{
+    struct vector list;
+
+    return take_only_vector(body, 2, &list) && list.size > 0 && list.size % 2 == 0;
+}
+
+/* RFC 8446, 4.2.9. */
+static bool is_list_of_modes(struct vector body)
+{
+    struct vector list;
+
+    return take_only_vector(body, 1, &list) && list.size > 0;
+}
+
+/* RFC 5746, 3.6: in a first handshake it is empty. */
+static bool read_renegotiation(struct lp_hello *out, struct vector body)
+{
+    struct vector verified;
+
+    if (!take_only_vector(body, 1, &verified))
+        return false;
+    if (verified.size > 0)
+        out->alert = ALERT_HANDSHAKE_FAILURE;
+    return out->alert == 0;
+}
+
 static bool read_extension(struct lp_hello *out, uint32_t type, struct vector body)
 {
     switch (type) {
     case EXTENSION_SERVER_NAME:
         return read_server_name(out, body);
+    case EXTENSION_SUPPORTED_GROUPS:
+        return read_groups(out, body);
+    case EXTENSION_SIGNATURES:
+        return is_list_of_signatures(body);
     case EXTENSION_ALPN:
         return read_alpn(out, body);
+    case EXTENSION_EARLY_DATA:
+        out->offers_early_data = true;
+        return body.size == 0;
     case EXTENSION_SUPPORTED_VERSIONS:
         return read_supported_versions(out, body);
+    case EXTENSION_PSK_MODES:
+        return is_list_of_modes(body);
     case EXTENSION_RENEGOTIATION:
-        /* RFC 5746, 3.6: in a first handshake it is empty. */
-        if (body.size != 1 || body.at[0] != 0)
-            out->alert = ALERT_HANDSHAKE_FAILURE;
-        return out->alert == 0;
+        return read_renegotiation(out, body);
     default:
         return true;
     }
@@ -315,11 +390,17 @@ static bool read_extensions(struct lp_hello *out, struct vector extensions)
     while (extensions.size > 0) {
         if (!take_number(&extensions, 2, &type) || !take_vector(&extensions, 2, &body))
             return false;
-        if (has(seen, type))
+        if (has(seen, type)) {
+            out->alert = ALERT_ILLEGAL_PARAMETER;
             return false;
+        }
         seen[type / 64] |= (uint64_t)1 << type % 64;
-        if (!read_extension(out, type, body))
+        if (!read_extension(out, type, body)) {
+            /* Names that no certificate has are served by default. */
+            if (out->alert == 0 && type != EXTENSION_SERVER_NAME)
+                out->alert = ALERT_DECODE_ERROR;
             return false;
+        }
     }
     /* RFC 8446, 4.2.9. */
     if (has(seen, EXTENSION_PRE_SHARED_KEY) && !has(seen, EXTENSION_PSK_MODES))
@@ -334,20 +415,22 @@ static bool read_hello(struct lp_hello *out, struct vector message)
     struct vector skipped, session_id, suites, compressions, extensions;
     uint32_t version;
 
-    if (!take_number(&message, 2, &version) || version >> 8 != 3 ||
-        !take(&message, RANDOM_BYTES, &skipped))
+    *out = (struct lp_hello){.has_common_group = true};
+    if (!take_number(&message, 2, &version) || version >> 8 != 3)
         return false;
-    if (!take_vector(&message, 1, &session_id) || session_id.size > SESSION_ID_BYTES_MAX)
+    out->offers_1_2 = version >= VERSION_1_2;
+    out->alert = ALERT_DECODE_ERROR;
+    if (!take(&message, RANDOM_BYTES, &skipped) || !take_vector(&message, 1, &session_id) ||
+        session_id.size > SESSION_ID_BYTES_MAX || !take_vector(&message, 2, &suites) ||
+        suites.size == 0 || suites.size % 2 != 0 || !take_vector(&message, 1, &compressions) ||
+        compressions.size == 0)
         return false;
-    if (!take_vector(&message, 2, &suites) || suites.size == 0 || suites.size % 2 != 0)
-        return false;
-    if (!take_vector(&message, 1, &compressions) || compressions.size == 0)
-        return false;
-    *out = (struct lp_hello){.offers_1_2 = version >= VERSION_1_2};
     /* RFC 5246, 7.4.1.2: without any extension their length is missing, too. */
-    if (message.size == 0)
-        return true;
-    return take_only_vector(message, 2, &extensions) && read_extensions(out, extensions);
+    bool has_extensions = message.size > 0;
+    if (has_extensions && !take_only_vector(message, 2, &extensions))
+        return false;
+    out->alert = 0;
+    return !has_extensions || read_extensions(out, extensions);
 }
 
 enum lp_hello_outcome lp_hello_parse(struct lp_hello *out, struct lp_slice bytes)

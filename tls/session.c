@@ -74,6 +74,20 @@ static int take_sent(WOLFSSL *library, char *data, int size, void *context)
     return (int)count;
 }
 
+/* Called by the library, as we patch it, for a record that does not open, or that came before there
+ * are keys (RFC 8446, 4.2.10). The limit is about what is in it: not the type, nor the tag. */
+int lp_tls_skips_early_data(void *session, unsigned int record_size);
+int lp_tls_skips_early_data(void *session, unsigned int record_size)
+{
+    struct lp_tls *tls = session;
+    unsigned int size = record_size > 17 ? record_size - 17 : 1;
+
+    if (size > tls->early_left)
+        return 0;
+    tls->early_left = (uint16_t)(tls->early_left - size);
+    return 1;
+}
+
 void session_set_callbacks(WOLFSSL_CTX *library)
 {
     wolfSSL_CTX_SetIORecv(library, give_received);
@@ -236,18 +250,22 @@ static const char *error_text(const struct lp_tls *tls, int error)
 extern int SendAlert(WOLFSSL *library, int severity, int type);
 
 /* RFC 8446, 6.2. */
-static int alert_for(int error)
+static int alert_for(const struct lp_tls *tls, int error)
 {
+    size_t record_size = (size_t)tls->header[3] << 8 | tls->header[4];
+
     switch (error) {
     case VERSION_ERROR:
         return wolfssl_alert_protocol_version;
     case UNKNOWN_RECORD_TYPE:
     case OUT_OF_ORDER_E:
+    case DUPLICATE_MSG_E:
     case SANITY_MSG_E:
     case EMPTY_RECORD_LIMIT_E:
+    case ALERT_COUNT_E:
         return unexpected_message;
-    case LENGTH_ERROR:
-        return record_overflow;
+    case LENGTH_ERROR: /* also: an empty record, a ChangeCipherSpec that is none */
+        return record_size > RECORD_BYTES ? record_overflow : unexpected_message;
     case VERIFY_MAC_ERROR:
     case DECRYPT_ERROR:
     case AES_GCM_AUTH_E:
@@ -255,10 +273,17 @@ static int alert_for(int error)
         return bad_record_mac;
     case PEER_KEY_ERROR:
     case ECC_PEERKEY_ERROR:
+    case ECC_OUT_OF_RANGE_E:
+    case ECC_BAD_ARG_E:
+    case ECC_INF_E:
+    case INVALID_PARAMETER:
+    case DUPLICATE_TLS_EXT_E:
         return illegal_parameter;
     case MATCH_SUITE_ERROR:
     case NO_PEER_CERT:
         return handshake_failure;
+    case EXT_MISSING:
+        return missing_extension;
     default:
         return decode_error;
     }
@@ -275,7 +300,7 @@ static void tell_why(struct lp_tls *tls, struct lp_tls_wire *wire, int error)
         history.last_tx.level == alert_fatal)
         return;
     tls->wire = wire;
-    (void)SendAlert(tls->library, alert_fatal, alert_for(error));
+    (void)SendAlert(tls->library, alert_fatal, alert_for(tls, error));
     tls->wire = NULL;
 }
 

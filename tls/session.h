@@ -20,12 +20,16 @@ struct lp_tls {
     struct lp_tls_wire *wire; /* of the call that runs now */
     const char *error;        /* why it failed */
     uint32_t sealed_ms;       /* low bits: when a record was sealed last */
+    uint16_t early_left;      /* bytes of early data that are still skipped */
     uint16_t record_left; /* bytes still to come of the record that the library has begun to read */
     uint8_t header_size;  /* bytes of that record's header it has read */
     uint8_t header[5];
     uint8_t small_left; /* records that stay small */
-    bool is_done, is_closed, has_ticket;
+    bool is_done : 1, is_closed : 1, has_ticket : 1;
 };
+
+/* Early data is never taken, only skipped: as much as other servers' tickets allow by default. */
+#define EARLY_DATA_BYTES_MAX 16384u
 
 /* Takes library, also on failure (NULL is one); uses context. */
 struct lp_tls *session_create(struct context *context, WOLFSSL *library);

@@ -29,7 +29,10 @@ struct lp_hello {
     uint16_t name_size;
     bool offers_1_2, offers_1_3;
     bool has_alpn, offers_http_1_1, offers_h2;
-    uint8_t alert; /* of a bad one: the alert that it deserves, or 0: the library says */
+    bool offers_early_data;
+    bool has_common_group; /* for the key exchange; true when it names none: then there is a default
+                            */
+    uint8_t alert;         /* of a bad one: the alert that it deserves, or 0: the library says */
 };
 
 /* Borrows all bytes that a client has sent so far. A pure function of them: more of the same

@@ -136,6 +136,10 @@ static void terminate(struct worker *worker, struct session *session, enum lp_he
             refuse(worker, session, 70, "no common version of TLS"); /* protocol_version */
             return;
         }
+        if (!hello->has_common_group) {
+            refuse(worker, session, 40, "no common group"); /* handshake_failure */
+            return;
+        }
         break;
     case LP_HELLO_BAD:
         if (hello->alert != 0) {

@@ -8,7 +8,10 @@ const { Tls13, RECORD, ALERT, EXTENSIONS, clientHello, record, message, extensio
 const pki = require('./pki');
 
 const line = () => ({ servers: { s1: { kind: 'tcp' } }, listeners: { line: { protocol: 'tcp', tls: { certificates: [pki.site.config] } } } });
-const { unexpectedMessage, handshakeFailure, illegalParameter, decodeError, protocolVersion, missingExtension, badRecordMac, recordOverflow } = ALERT;
+const {
+  unexpectedMessage, handshakeFailure, illegalParameter, decodeError, protocolVersion, missingExtension, badRecordMac, recordOverflow,
+  inappropriateFallback,
+} = ALERT;
 const MALFORMED = [decodeError, illegalParameter];
 const SERVED = 'ServerHello';
 const RETRY = 'HelloRetryRequest';
@@ -55,6 +58,34 @@ const hellos = () => {
     'a share of an unknown group alone': [RETRY, swapping(shares([0x1e, Buffer.alloc(56, 7)]), { groups: [0x1e, 0x17] })],
     'no share yet': [RETRY, swapping(extension(51, vector(2)))],
     'two shares of one group': [illegalParameter, swapping(shares([0x1d, Buffer.alloc(32, 9)], [0x1d, Buffer.alloc(32, 9)]))],
+    'a share of an unknown group before 29 others': [SERVED, swapping(
+      shares(...Array.from({ length: 30 }, (_, i) => [0x3000 + i, [i]]), [0x1d, Buffer.alloc(32, 9)]),
+      { groups: [...Array.from({ length: 30 }, (_, i) => 0x3000 + i), 0x1d] })],
+    'a share that is all zeros': [illegalParameter, swapping(shares([0x1d, Buffer.alloc(32)]))],
+    'a share of low order': [illegalParameter, swapping(shares([0x1d, Buffer.from(
+      'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800', 'hex')]))],
+    'a share that is no point': [illegalParameter, swapping(shares([0x17, Buffer.alloc(65, 4)]), { groups: [0x17] })],
+    'a share that is too short': [illegalParameter, swapping(shares([0x1d, Buffer.alloc(31, 9)]))],
+    'no group in common': [handshakeFailure, swapping(shares([0x1e, Buffer.alloc(56, 7)]), { groups: [0x1e] })],
+    'a list of groups of odd length': [decodeError, swapping(extension(10, vector(2, [0, 0x1d, 0])))],
+    'an empty list of signatures': [decodeError, swapping(extension(13, vector(2)))],
+    'signatures that nobody has': [handshakeFailure, swapping(EXTENSIONS.signatures([0xfefe]))],
+    'a hundred signatures before one of ours': [SERVED, swapping(EXTENSIONS.signatures([...Array(100).fill(0xfefe), 0x0403]))],
+    'thousands of suites': [SERVED, hello({ suites: [...Array.from({ length: 5000 }, (_, i) => 0x6000 + i), 0x1301] })],
+    'thousands of suites, over 1.2': [SERVED, hello({ ...old, suites: [...Array.from({ length: 5000 }, (_, i) => 0x6000 + i), 0xc02b] })],
+    'TLS 1.0 as its legacy version': [SERVED, hello({ legacyVersion: 0x0301 })],
+    'TLS 1.4 as its legacy version': [SERVED, hello({ legacyVersion: 0x0305 })],
+    'TLS 1.4 as its version, and no list': [SERVED, hello({ ...old, legacyVersion: 0x0305 })],
+    'a fallback from what both have': [inappropriateFallback, hello({ ...old, suites: [0xc02b, 0x5600] })],
+    'a fallback mark in 1.3': [SERVED, hello({ suites: [0x1301, 0x5600] })],
+    'both forms of renegotiation info, over 1.2': [SERVED, hello({ ...old, suites: [0xc02b, 0x00ff],
+      extensions: (usual) => [...usual, extension(0xff01, [0])] })],
+    'early data that is not empty': [decodeError, adding(extension(42, [1]))],
+    'no mode of its tickets': [decodeError, adding(extension(45, vector(1)), psk)],
+    'an empty record in it': [unexpectedMessage, bytes(record(RECORD.HANDSHAKE, whole.subarray(0, 50)), record(RECORD.HANDSHAKE, []),
+      record(RECORD.HANDSHAKE, whole.subarray(50)))],
+    'an alert in it': [unexpectedMessage, bytes(record(RECORD.HANDSHAKE, whole.subarray(0, 50)), record(RECORD.ALERT, [1, 90]),
+      record(RECORD.HANDSHAKE, whole.subarray(50)))],
     'no share extension': [missingExtension, without(51)],
     'no groups': [missingExtension, without(10)],
     'no signature algorithms': [missingExtension, without(13)],
@@ -98,6 +129,11 @@ const misdeeds = {
   }],
   'a key update that asks for a third thing': [illegalParameter, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24, u8(2))))],
   'an empty key update': [MALFORMED, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24)))],
+  'a key update of two bytes': [MALFORMED, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24, [0, 0])))],
+  'two key updates in a record': [unexpectedMessage, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, bytes(message(24, u8(0)), message(24, u8(0)))))],
+  'a key update before half a message': [unexpectedMessage, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, bytes(message(24, u8(1)), [24])))],
+  'a certificate': [unexpectedMessage, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(11, [0], [0, 0, 0])))],
+  'an alert of three bytes': [unexpectedMessage, (tls) => tls.client.write(tls.seal(RECORD.ALERT, [1, 0, 0]))],
   'an alert of one byte': [[decodeError, unexpectedMessage], (tls) => tls.client.write(tls.seal(RECORD.ALERT, [2]))],
   'an empty alert': [[decodeError, unexpectedMessage], (tls) => tls.client.write(tls.seal(RECORD.ALERT, []))],
   'a record too short for its tag': [badRecordMac, (tls) => tls.client.write(record(RECORD.DATA, Buffer.alloc(10)))],
@@ -130,22 +166,42 @@ describe('the rules of TLS', { concurrency: 4 }, () => {
     });
   }
 
-  test('a wrong Finished gets decrypt_error', async (t) => {
-    const lab = await Lab.start(t, line());
-    const client = await lab.connect({ tls: false });
-    const tls = new Tls13(client);
-    const seal = tls.seal.bind(tls);
-    tls.seal = (type, data) => { // of the first message that is sealed, the last byte
-      tls.seal = seal;
-      const wrong = Buffer.from(data);
+  const finishes = {
+    'a wrong Finished': [ALERT.decryptError, (tls, one) => {
+      const wrong = Buffer.from(one);
       wrong[wrong.length - 1] ^= 1;
-      return seal(type, wrong);
-    };
-    await tls.handshake();
-    // The server reads it with the keys of the handshake and answers with those of the session.
-    const { alert } = await tls.answer();
-    assert.equal(alert, ALERT.decryptError);
-  });
+      return tls.seal(RECORD.HANDSHAKE, wrong);
+    }],
+    'a Finished of 31 bytes': [decodeError, (tls, one) => tls.seal(RECORD.HANDSHAKE, message(20, one.subarray(5)))],
+    'a key update behind Finished': [unexpectedMessage, (tls, one) => tls.seal(RECORD.HANDSHAKE, bytes(one, message(24, u8(0))))],
+    'a key update before Finished': [unexpectedMessage, (tls) => tls.seal(RECORD.HANDSHAKE, message(24, u8(0)))],
+    'data before Finished': [unexpectedMessage, (tls) => tls.seal(RECORD.DATA, 'x')],
+    'data within Finished': [unexpectedMessage, (tls, one) => bytes(tls.seal(RECORD.HANDSHAKE, one.subarray(0, 9)), tls.seal(RECORD.DATA, 'x'),
+      tls.seal(RECORD.HANDSHAKE, one.subarray(9)))],
+    'a certificate that was not asked for': [unexpectedMessage, (tls, one) => tls.seal(RECORD.HANDSHAKE, bytes(message(11, [0], [0, 0, 0]), one))],
+    'an empty record before Finished': [unexpectedMessage, (tls, one) => bytes(tls.seal(RECORD.HANDSHAKE, ''), tls.seal(RECORD.HANDSHAKE, one))],
+    'a ChangeCipherSpec of another value': [unexpectedMessage, (tls, one) => bytes(record(RECORD.CHANGE, [2]), tls.seal(RECORD.HANDSHAKE, one))],
+    'a ChangeCipherSpec of two bytes': [unexpectedMessage, (tls, one) => bytes(record(RECORD.CHANGE, [1, 1]), tls.seal(RECORD.HANDSHAKE, one))],
+    'a record that does not open': [badRecordMac, (tls, one) => bytes(record(RECORD.DATA, Buffer.alloc(60)), tls.seal(RECORD.HANDSHAKE, one))],
+    'Finished in pieces': [SERVED, (tls, one) => bytes(...[...one].map((byte) => tls.seal(RECORD.HANDSHAKE, [byte])))],
+    'Finished with its head cut': [SERVED, (tls, one) => bytes(tls.seal(RECORD.HANDSHAKE, one.subarray(0, 3)), tls.seal(RECORD.HANDSHAKE, one.subarray(3)))],
+    'Finished behind many ChangeCipherSpec': [SERVED, (tls, one) => bytes(...Array(50).fill(record(RECORD.CHANGE, [1])), tls.seal(RECORD.HANDSHAKE, one))],
+    'a warning before Finished': [SERVED, (tls, one) => bytes(tls.seal(RECORD.ALERT, [1, 90]), tls.seal(RECORD.HANDSHAKE, one))],
+  };
+  for (const [what, [wanted, finish]] of Object.entries(finishes)) {
+    test(`${what} at the end of a handshake is answered with ${wanted === SERVED ? 'an open session' : named(wanted)}`, async (t) => {
+      const lab = await Lab.start(t, line());
+      const tls = new Tls13(await lab.connect({ tls: false }));
+      await tls.handshake({ finish: (one) => finish(tls, one) });
+      if (wanted === SERVED) {
+        await tls.write('hello');
+        assert.equal(await tls.readUntil('hello'), 'hello');
+      } else {
+        // The server reads it with the keys of the handshake and answers with those of the session.
+        assert.equal((await tls.answer()).alert, wanted);
+      }
+    });
+  }
 
   test('a warning that a user has cancelled something ends nothing', async (t) => {
     const lab = await Lab.start(t, line());

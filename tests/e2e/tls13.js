@@ -9,7 +9,8 @@ const RECORD = { CHANGE: 20, ALERT: 21, HANDSHAKE: 22, DATA: 23 };
 const ALERT = {
   closeNotify: 0, unexpectedMessage: 10, badRecordMac: 20, recordOverflow: 22, handshakeFailure: 40,
   badCertificate: 42, unknownCa: 48, illegalParameter: 47, decodeError: 50, decryptError: 51, protocolVersion: 70,
-  internalError: 80, missingExtension: 109, unrecognizedName: 112, certificateRequired: 116, noApplicationProtocol: 120,
+  internalError: 80, inappropriateFallback: 86, missingExtension: 109, unrecognizedName: 112, certificateRequired: 116,
+  noApplicationProtocol: 120,
 };
 
 const u8 = (n) => Buffer.from([n]);
@@ -37,6 +38,11 @@ const EXTENSIONS = {
   padding: (size) => extension(21, Buffer.alloc(size)),
   versions: (list) => extension(43, vector(1, ...list.map(u16))),
   keyShare: (raw) => extension(51, vector(2, u16(0x1d), vector(2, raw))),
+  noShare: () => extension(51, vector(2)),
+  earlyData: () => extension(42),
+  /** Tickets with binders that nobody can check, and before them how they would be used. */
+  tickets: (...tickets) => bytes(extension(45, vector(1, [1])),
+    extension(41, vector(2, ...tickets.map((ticket) => bytes(vector(2, ticket), Buffer.alloc(4)))), vector(2, ...tickets.map(() => vector(1, crypto.randomBytes(32)))))),
 };
 
 /**
@@ -101,16 +107,27 @@ class Tls13 {
     this.flight = Buffer.alloc(0); // handshake bytes not yet taken
   }
 
-  async handshake({ hello = {}, send = (one) => this.client.write(one) } = {}) {
+  /**
+   * early: records behind the ClientHello. retry: options of a second one, the first has no share; late:
+   * records behind it. finish: gives the records with that Finished message.
+   */
+  async handshake({ hello = {}, send = (one) => this.client.write(one), early = [], retry, late = [], finish = (one) => this.seal(RECORD.HANDSHAKE, one) } = {}) {
     const share = newShare();
     const first = clientHello({ share, ...hello });
-    await send(record(RECORD.HANDSHAKE, first, 0x0301));
-    const reply = await this.#message();
+    await send(bytes(record(RECORD.HANDSHAKE, first, 0x0301), ...early));
+    let reply = await this.#message();
     if (reply[0] !== 2) throw new Error(`message ${reply[0]} instead of a ServerHello`);
     let transcript = bytes(first, reply);
-    const early = hmac(Buffer.alloc(32), Buffer.alloc(32));
+    if (retry) { // RFC 8446, 4.4.1
+      const second = clientHello({ share, ...retry });
+      await send(bytes(record(RECORD.HANDSHAKE, second), ...late));
+      transcript = bytes(message(254, hash(first)), reply, second);
+      reply = await this.#message();
+      transcript = bytes(transcript, reply);
+    }
+    const unkeyed = hmac(Buffer.alloc(32), Buffer.alloc(32));
     const shared = crypto.diffieHellman({ privateKey: share.privateKey, publicKey: publicOf(shareOf(reply)) });
-    const secret = hmac(derive(early, 'derived', ''), shared);
+    const secret = hmac(derive(unkeyed, 'derived', ''), shared);
     const mine = derive(secret, 'c hs traffic', transcript);
     this.in = new Keys(derive(secret, 's hs traffic', transcript));
     let one;
@@ -121,7 +138,7 @@ class Tls13 {
     const master = hmac(derive(secret, 'derived', ''), Buffer.alloc(32));
     const finished = message(20, hmac(expand(mine, 'finished', '', 32), hash(transcript)));
     this.out = new Keys(mine);
-    await this.client.write(this.seal(RECORD.HANDSHAKE, finished));
+    await this.client.write(finish(finished));
     this.in = new Keys(derive(master, 's ap traffic', transcript));
     this.out = new Keys(derive(master, 'c ap traffic', transcript));
   }

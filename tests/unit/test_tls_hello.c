@@ -111,6 +111,10 @@ static struct draft *records_of(const struct draft *message, size_t fragment_siz
 
 /* ---- What comes of them ---- */
 
+/* RFC 8446, 6. */
+enum { UNEXPECTED_MESSAGE = 10, RECORD_OVERFLOW = 22, HANDSHAKE_FAILURE = 40 };
+enum { ILLEGAL_PARAMETER = 47, DECODE_ERROR = 50, MISSING_EXTENSION = 109 };
+
 static struct lp_hello hello;
 
 static enum lp_hello_outcome parse(const void *bytes, size_t size)
@@ -160,6 +164,9 @@ static const struct client {
     {"node",                   "limpet.test", true,  false, false, false},
     {"chromium",               "limpet.test", true,  true,  true,  true},
     {"wolfssl-mlkem",          "limpet.test", true,  true,  true,  true},
+    /* `openssl s_client -alpn h2,http/1.1` and net/http, to a socket that wrote down what came. */
+    {"openssl-3.5",            "limpet.test", true,  true,  true,  true},
+    {"go-1.24",                "limpet.test", true,  true,  true,  true},
     /* clang-format on */
 };
 
@@ -184,6 +191,8 @@ static void assert_said_by(const struct client *client)
     assert_int_equal(hello.has_alpn, client->has_alpn);
     assert_int_equal(hello.offers_http_1_1, client->offers_http_1_1);
     assert_int_equal(hello.offers_h2, client->offers_h2);
+    assert_true(hello.has_common_group);
+    assert_false(hello.offers_early_data);
 }
 
 static void real_clients_are_understood(void **state)
@@ -376,7 +385,7 @@ static void the_parts_before_the_extensions_have_their_sizes(void **state)
 static void no_extension_comes_twice(void **state)
 {
     (void)state;
-    static const uint32_t types[] = {10, 13, 0x0a0a, 0xfffe, 65535};
+    static const uint32_t types[] = {12, 14, 0x0a0a, 0xfffe, 65535};
     struct draft extensions = {.size = 0};
 
     put_extension(&extensions, 63, "", 0);
@@ -389,6 +398,7 @@ static void no_extension_comes_twice(void **state)
         size_t before = extensions.size;
         put_extension(&extensions, types[i], "x", 1);
         assert_int_equal(parse_extensions(&extensions), LP_HELLO_BAD);
+        assert_int_equal(hello.alert, ILLEGAL_PARAMETER);
         extensions.size = before;
     }
 }
@@ -573,16 +583,69 @@ static void a_list_of_versions_has_its_length(void **state)
 
 /* ---- Alerts for what the library would let pass ---- */
 
-enum { RECORD_OVERFLOW = 22, HANDSHAKE_FAILURE = 40, DECODE_ERROR = 50, MISSING_EXTENSION = 109 };
-
 static void a_record_of_more_than_16_kib_deserves_record_overflow(void **state)
 {
     (void)state;
     assert_int_equal(parse("\x16\x03\x01\x40\x01\x01", 6), LP_HELLO_BAD);
     assert_int_equal(hello.alert, RECORD_OVERFLOW);
     assert_int_equal(parse("\x16\x03\x01\x40\x00\x01", 6), LP_HELLO_MORE);
+}
+
+static void neither_an_empty_record_nor_another_kind_is_part_of_a_hello(void **state)
+{
+    (void)state;
     assert_int_equal(parse("\x16\x03\x01\x00\x00\x01", 6), LP_HELLO_BAD);
-    assert_int_equal(hello.alert, 0);
+    assert_int_equal(hello.alert, UNEXPECTED_MESSAGE);
+    for (char type = 20; type <= 24; type++) {
+        char records[] = "\x16\x03\x01\x00\x01\x01?\x03\x03\x00\x01\x01";
+        records[6] = type;
+        assert_int_equal(parse(records, 12), type == 22 ? LP_HELLO_MORE : LP_HELLO_BAD);
+    }
+}
+
+/* Lists of numbers of two bytes, behind the length of all. */
+static void lists_of_groups_and_signatures_have_their_length(void **state)
+{
+    (void)state;
+    static const struct lp_slice bad[] = {
+        LP_SLICE(""),           LP_SLICE("\0\0"),
+        LP_SLICE("\0\1\0"),     LP_SLICE("\0\3\0\x1d\0"),
+        LP_SLICE("\0\4\0\x1d"), LP_SLICE("\0\2\0\x1d\0"),
+    };
+
+    for (uint32_t type = 10; type <= 13; type += 3) {
+        for (size_t i = 0; i < LP_COUNT_OF(bad); i++) {
+            assert_int_equal(parse_one(type, bad[i]), LP_HELLO_BAD);
+            assert_int_equal(hello.alert, DECODE_ERROR);
+        }
+        assert_int_equal(parse_one(type, LP_SLICE("\0\4\x0a\x0a\0\x1d")), LP_HELLO_DONE);
+    }
+}
+
+static void a_common_group_is_one_of_ours(void **state)
+{
+    (void)state;
+    static const uint32_t ours[] = {23, 24, 25, 29, 0x11eb, 0x11ec, 0x11ed};
+
+    assert_int_equal(parse_one(10, LP_SLICE("\0\6\x1a\x1a\0\x1e\1\0")), LP_HELLO_DONE);
+    assert_false(hello.has_common_group);
+    for (size_t i = 0; i < LP_COUNT_OF(ours); i++) {
+        char groups[] = {0, 4, 0x1a, 0x1a, (char)(ours[i] >> 8), (char)ours[i]};
+        assert_int_equal(parse_one(10, (struct lp_slice){groups, sizeof(groups)}), LP_HELLO_DONE);
+        assert_true(hello.has_common_group);
+    }
+}
+
+static void early_data_and_psk_modes_have_their_form(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_one(42, LP_SLICE("")), LP_HELLO_DONE);
+    assert_true(hello.offers_early_data);
+    assert_int_equal(parse_one(42, LP_SLICE("x")), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, DECODE_ERROR);
+    assert_int_equal(parse_one(45, LP_SLICE("\2\1\7")), LP_HELLO_DONE);
+    assert_int_equal(parse_one(45, LP_SLICE("\0")), LP_HELLO_BAD);
+    assert_int_equal(hello.alert, DECODE_ERROR);
 }
 
 static void a_first_hello_renegotiates_nothing(void **state)
@@ -592,7 +655,7 @@ static void a_first_hello_renegotiates_nothing(void **state)
     assert_int_equal(parse_one(0xff01, LP_SLICE("\x01x")), LP_HELLO_BAD);
     assert_int_equal(hello.alert, HANDSHAKE_FAILURE);
     assert_int_equal(parse_one(0xff01, LP_SLICE("")), LP_HELLO_BAD);
-    assert_int_equal(hello.alert, HANDSHAKE_FAILURE);
+    assert_int_equal(hello.alert, DECODE_ERROR);
 }
 
 static void a_pre_shared_key_comes_with_its_modes(void **state)
@@ -721,6 +784,10 @@ int main(void)
         cmocka_unit_test(without_supported_versions_the_legacy_one_counts),
         cmocka_unit_test(a_list_of_versions_has_its_length),
         cmocka_unit_test(a_record_of_more_than_16_kib_deserves_record_overflow),
+        cmocka_unit_test(neither_an_empty_record_nor_another_kind_is_part_of_a_hello),
+        cmocka_unit_test(lists_of_groups_and_signatures_have_their_length),
+        cmocka_unit_test(a_common_group_is_one_of_ours),
+        cmocka_unit_test(early_data_and_psk_modes_have_their_form),
         cmocka_unit_test(a_first_hello_renegotiates_nothing),
         cmocka_unit_test(a_pre_shared_key_comes_with_its_modes),
         cmocka_unit_test(an_empty_name_cannot_be_decoded),
