@@ -108,6 +108,7 @@ static void refuse_meaning(struct worker *worker, struct stream *stream, int sta
     keep_request_line(
         stream, (struct lp_slice){bytes + head->method_at,
                                   (size_t)head->target_at + head->target_size - head->method_at});
+    stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS; /* the head stays unread */
     answer(worker, stream, status, reason);
 }
 
@@ -244,7 +245,7 @@ static void redirect(struct worker *worker, struct stream *stream,
     bool may_repeat = request->method == HTTP1_GET || request->method == HTTP1_HEAD;
     struct lp_slice host = http1_host_name(request->authority);
     if (host.size == 0) {
-        refuse_meaning(worker, stream, 400); /* HTTP/1.0 without Host */
+        refuse_meaning(worker, stream, 400); /* nowhere to go */
         return;
     }
     struct lp_slice target =

@@ -423,6 +423,16 @@ describe('HTTP around TLS', { concurrency: 4 }, () => {
     assert.equal(lab.server('s1').requests.length, 0);
   });
 
+  test('a request that names no host is answered once, and is the last', async (t) => {
+    const lab = await Lab.start(t, { listeners: { plain: { redirect: 'https' }, web: over().listeners.web } });
+    for (const host of ['', '.', '.:80', ':80']) {
+      const client = await lab.raw(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`, { listener: 'plain' });
+      const response = await client.response();
+      assert.deepEqual([response.status, response.get('connection')], [400, 'close'], host);
+      assert.equal((await client.readAll()).length, 0);
+    }
+  });
+
   test('a redirected connection goes on in order, bodies included', async (t) => {
     const lab = await Lab.start(t, { listeners: { plain: { redirect: 'https' }, web: over().listeners.web } });
     const client = await lab.connect({ listener: 'plain' });
