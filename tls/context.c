@@ -158,10 +158,12 @@ static enum trust trust_all(struct trusting *t, struct lp_slice file, struct lp_
     struct pem_block block;
     enum pem_outcome outcome;
 
-    while ((outcome = pem_next(&rest, &block)) != PEM_END)
-        if (!pem_check(outcome, &block, t->path, err) ||
-            (pem_is_certificate(&block) && !trust_one(t, &block, arena, err)))
+    while ((outcome = pem_next(&rest, &block)) != PEM_END) {
+        bool is_good = pem_check(outcome, &block, t->path, err) &&
+                       (!pem_is_certificate(&block) || trust_one(t, &block, arena, err));
+        if (!is_good && t->is_whole)
             return TRUST_BAD;
+    }
     if (t->trusted_count > 0)
         return TRUST_SOME;
     if (t->untimely_count > 0) {

@@ -30,7 +30,7 @@ void context_drop(struct context *context);
 enum trust { TRUST_SOME, TRUST_EXPIRED, TRUST_BAD };
 
 /* Trusts the certificates of a PEM file; gives their digest, and a sentence unless some are good.
- * BAD, too: one is damaged; with is_whole, one cannot be used. One that is not of today is left out
+ * With is_whole BAD, too: one is damaged or cannot be used. One that is not of today is left out
  * while others are. */
 enum trust context_trust(struct context *context, const char *path, bool is_whole,
                          uint8_t digest[LP_SHA256_BYTES], struct lp_err *err) LP_MUST_USE;

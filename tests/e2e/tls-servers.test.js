@@ -4,6 +4,9 @@
 
 const { describe, test } = require('node:test');
 const crypto = require('node:crypto');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const { Lab, assert, eventually } = require('./lab');
 const { RECORD, clientHello, record, message } = require('./tls13');
 const pki = require('./pki');
@@ -78,9 +81,14 @@ describe('servers over TLS: who is believed', { concurrency: 4 }, () => {
   });
 
   test('without `ca` whoever the system trusts is believed', async (t) => {
-    // A mount namespace with our root in place of the system's.
+    // A mount namespace with our root in place of the system's, and beside it what is of no use.
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'limpet-bundle-'));
+    t.after(() => fs.rmSync(folder, { recursive: true }));
+    const bundle = path.join(folder, 'bundle.crt');
+    const damaged = pki.ca.pem.replace('MII', '*?!');
+    fs.writeFileSync(bundle, `# between --BEGIN and --END\n${damaged}-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n${pki.ca.pem}`);
     const lab = await Lab.start(t, behind(pki.server, {}, { wrapper: [
-      'unshare', ...(process.getuid() === 0 ? ['-m'] : ['-rm']), 'sh', '-c', `mount --bind ${pki.ca.cert} /etc/ssl/certs/ca-certificates.crt && exec "$0" "$@"`] }));
+      'unshare', ...(process.getuid() === 0 ? ['-m'] : ['-rm']), 'sh', '-c', `mount --bind ${bundle} /etc/ssl/certs/ca-certificates.crt && exec "$0" "$@"`] }));
     assert.equal((await lab.request('/')).server, 's1');
   });
 
