@@ -229,6 +229,7 @@ void hello_on_turn(struct worker *worker, struct session *session)
 void hello_on_connect(struct worker *worker, struct session *session, int error)
 {
     if (error == 0) {
+        session_delay_close(worker, session); /* its turn may have passed meanwhile */
         session_open(worker, session);
         return;
     }

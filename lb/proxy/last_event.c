@@ -50,7 +50,7 @@ void closing_end_events(struct worker *worker, struct stream *stream)
     stream->flags &= ~(uint32_t)(STREAM_CLIENT_KEEPS | STREAM_SERVER_KEEPS);
 }
 
-enum event_outcome { EVENTS_MORE, EVENTS_DONE, EVENTS_BAD };
+enum event_outcome { EVENTS_MORE, EVENTS_DONE, EVENTS_BAD, EVENTS_NO_BUFFER };
 
 /* A body without chunks goes up to the first boundary, or its own end. */
 static enum event_outcome read_plain(struct stream *stream, const struct piece *in, size_t *used)
@@ -133,7 +133,7 @@ static enum event_outcome send_content(struct worker *worker, struct stream *str
     size_t used, size;
 
     if (piece.buffer == URING_NO_BUFFER)
-        return EVENTS_BAD;
+        return EVENTS_NO_BUFFER;
     char *place = uring_buffer_base(worker->loop.uring, piece.buffer) + CHUNK_SIZE_MAX;
     enum event_outcome outcome = gather(stream, &back->io->in, &used, place, &size);
     conn_consume(&worker->loop, back, (uint32_t)used);
@@ -180,6 +180,8 @@ void closing_step_events(struct worker *worker, struct stream *stream)
 
     if (outcome == EVENTS_BAD)
         stream_end(worker, stream, END_BAD_RESPONSE, FRONT_RESET);
+    else if (outcome == EVENTS_NO_BUFFER)
+        stream_end(worker, stream, END_OUT_OF_BUFFERS, FRONT_RESET);
     else if (outcome == EVENTS_DONE && !stream_has(stream, STREAM_OWN_CHUNKS)) {
         stream->flags |= STREAM_DOWN_DONE; /* the server was quicker */
         stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;

@@ -102,12 +102,20 @@ static uint64_t turn_due(const struct worker *worker, const struct stream *strea
 }
 
 /* The end of a removed server's drain. Who had no turn before it (it was moved by a reload) has it
- * now, and the time to answer that any turn has. */
-static uint64_t cut_due(const struct stream *stream)
+ * now, and the time to answer that any turn has. Whose turn found it already ending (one side had
+ * said Close) has no more of one than that. */
+static uint64_t cut_due(const struct worker *worker, const struct stream *stream)
 {
-    if (stream->closing_reason != END_SERVER_REMOVED || stream->close_at_ms == 0)
+    bool ends_itself = stream->close_at_ms == 0 && stream->half_closed_ms != 0;
+
+    if (stream->closing_reason != END_SERVER_REMOVED || (stream->close_at_ms == 0 && !ends_itself))
         return NEVER;
     uint64_t deadline_ms = closing_deadline_ms(stream);
+    if (ends_itself) {
+        uint64_t own_ms =
+            after(worker, stream->half_closed_ms, policy_ms(&stream->policy->linger_ms));
+        return own_ms > deadline_ms ? own_ms : deadline_ms;
+    }
     if (stream->closing == CLOSING_NONE || stream->close_at_ms < deadline_ms)
         return deadline_ms;
     return stream->close_at_ms + policy_ms(&stream->policy->linger_ms);
@@ -129,7 +137,7 @@ static uint64_t front_due(const struct worker *worker, const struct stream *stre
     if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0)
         due_ms = earlier(due_ms, stream->close_at_ms);
     due_ms = earlier(due_ms, turn_due(worker, stream));
-    return earlier(due_ms, cut_due(stream));
+    return earlier(due_ms, cut_due(worker, stream));
 }
 
 static bool is_due(const struct worker *worker, uint64_t due_ms)
@@ -162,14 +170,15 @@ static void act_on_front(struct worker *worker, struct stream *stream)
         stream_end(worker, stream, (enum end_reason)stream->closing_reason, FRONT_POLITE);
     } else if (is_due(worker, turn_due(worker, stream))) {
         tunnel_step(worker, stream);
-    } else if (stream->closing != CLOSING_NONE && is_due(worker, cut_due(stream))) {
+    } else if ((stream->closing != CLOSING_NONE || stream->close_at_ms == 0) &&
+               is_due(worker, cut_due(worker, stream))) {
         stream_end(worker, stream, END_DRAIN_DEADLINE, FRONT_RESET);
     } else if (is_due(worker, half_closed_due(worker, stream))) {
         enum end_reason reason =
             stream->closing_reason != 0 ? (enum end_reason)stream->closing_reason : END_HALF_CLOSED;
         stream_end(worker, stream, reason, FRONT_CUT);
     } else if (stream->closing == CLOSING_NONE && stream->close_at_ms != 0 &&
-               is_due(worker, earlier(stream->close_at_ms, cut_due(stream)))) {
+               is_due(worker, earlier(stream->close_at_ms, cut_due(worker, stream)))) {
         stream->close_at_ms = worker->loop.now_ms;
         closing_begin(worker, stream);
     } else if (is_due(worker, idle_due(worker, stream))) {

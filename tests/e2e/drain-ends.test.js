@@ -5,7 +5,7 @@
 const { describe, test } = require('node:test');
 const zlib = require('node:zlib');
 const { Lab, END, assert, eventually } = require('./lab');
-const { OP, frame, closeFrame } = require('./frames');
+const { OP, frame, closeFrame, acceptOf } = require('./frames');
 const pki = require('./pki');
 
 const soon = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -172,6 +172,29 @@ describe('a message that is under way in a drain', { concurrency: 2 }, () => {
     await lab.server('s1').until(() => lab.server('s1').closes.length > 0, 'the Close to arrive');
     assert.deepEqual(lab.server('s1').closes, [1001]);
     await lab.exitsWith(0);
+  });
+
+  test('a removed server that talks on behind a Close is left at its deadline', async (t) => {
+    const deaf = { kind: 'raw', script: async (connection) => {
+      const head = (await connection.readUntil('\r\n\r\n')).toString();
+      const accept = acceptOf(/sec-websocket-key: (.*)\r/i.exec(head)[1]);
+      await connection.write('HTTP/1.1 101 Fine\r\nConnection: upgrade\r\nUpgrade: websocket\r\n'
+        + `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
+      while (!connection.ended) {
+        await connection.write(Buffer.from('\x81\x01x', 'latin1')).catch(() => {});
+        await soon(100);
+      }
+    } };
+    const lab = await Lab.start(t, {
+      timeouts: { half_closed: '500ms', linger: '500ms' }, servers: { s1: deaf, s2: {} },
+      pools: { app: { servers: ['s1'], drain: { deadline: '1s', spread: '1%' } } },
+    });
+    const ws = await lab.rawWebSocket('/ws');
+    ws.client.keepsOpen = true;
+    await ws.write(closeFrame(1000));
+    await lab.reload((config) => { config.pools.app.servers = { s2: lab.server('s2').address }; });
+    await ws.client.isClosed();
+    await lab.logs({ path: '/ws', end: END.drainDeadline });
   });
 
   test('a client that stays in the middle of a message is waited for as long as linger', async (t) => {
