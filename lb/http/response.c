@@ -108,7 +108,8 @@ static bool is_websocket(const struct fields_summary *summary,
 static bool frames_a_body(const struct fields_summary *summary)
 {
     return summary->counts[HTTP1_TRANSFER_ENCODING] != 0 ||
-           (summary->counts[HTTP1_CONTENT_LENGTH] != 0 &&
+           summary->counts[HTTP1_CONTENT_LENGTH] > 1 ||
+           (summary->counts[HTTP1_CONTENT_LENGTH] == 1 &&
             !lp_slice_equal(fields_value(summary, HTTP1_CONTENT_LENGTH), LP_SLICE("0")));
 }
 

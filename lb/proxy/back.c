@@ -221,9 +221,7 @@ static ssize_t peek(const struct back *back)
     return recv(back->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
-/* Neither has it ended nor did its server say anything that we have not read. Under TLS that may
- * have been a ticket as well as a close_notify; who has to be sure takes it for the worse. */
-static bool is_silent(const struct back *back)
+bool back_is_silent(const struct back *back)
 {
     return peek(back) < 0 && (errno == EAGAIN || errno == EINTR);
 }
@@ -245,7 +243,7 @@ struct back *back_pinned(struct worker *worker, struct stream *stream)
         return NULL;
     if (server_health(back->server) == SERVER_DOWN ||
         worker->loop.now_ms >= drained_at_ms(back->server) ||
-        (!may_repeat(stream) && !is_silent(back))) {
+        (!may_repeat(stream) && !back_is_silent(back))) {
         drop_idle(worker, back);
         return NULL;
     }
@@ -264,7 +262,7 @@ static struct back *reuse_own(struct worker *worker, struct stream *stream)
 
     if (back == NULL || back->server != stream->server)
         return NULL;
-    if (may_repeat(stream) || (idle_ms(worker, back) <= FRESH_MS && is_silent(back)))
+    if (may_repeat(stream) || (idle_ms(worker, back) <= FRESH_MS && back_is_silent(back)))
         return use_again(worker, stream, back);
     drop_idle(worker, back);
     return NULL;
@@ -281,7 +279,7 @@ struct back *back_reuse(struct worker *worker, struct stream *stream)
         if (idle_ms(worker, back) >= back->idle_max_ms ||
             (idle_ms(worker, back) > FRESH_MS && !may_repeat(stream)))
             return NULL;
-        if (may_repeat(stream) || is_silent(back))
+        if (may_repeat(stream) || back_is_silent(back))
             return use_again(worker, stream, back);
         drop_idle(worker, back);
     }

@@ -30,6 +30,9 @@ static inline struct back *back_of(struct conn *conn)
  * had. A fresh one is connecting: stream_on_connected() or stream_on_connect_failed() follows. */
 struct back *back_connect(struct worker *worker, struct stream *stream);
 struct back *back_reuse(struct worker *worker, struct stream *stream);
+/* Neither has it ended nor did its server say anything that we have not read. Under TLS that may
+ * have been a ticket as well as a close_notify; who has to be sure takes it for the worse. */
+bool back_is_silent(const struct back *back);
 /* The one on which a server of the stream's pool has authenticated this client; NULL: none. */
 struct back *back_pinned(struct worker *worker, struct stream *stream);
 

@@ -196,6 +196,8 @@ void exchange_begin(struct worker *worker, struct stream *stream)
         if (outcome == BODY_BAD || body_is_over_limit(stream)) {
             piece_drop(&worker->loop, &head);
             conn_consume(&worker->loop, front, (uint32_t)used); /* they were read */
+            if (outcome == BODY_DONE)
+                stream->flags |= STREAM_UP_DONE;
             if (outcome == BODY_BAD)
                 on_bad_body(worker, stream);
             else
@@ -225,6 +227,11 @@ static bool send_request_body(struct worker *worker, struct stream *stream)
         size_t used;
         enum body_outcome outcome =
             body_step(&stream->up, front->io->in.data, front->io->in.size, &used, NULL);
+        if (outcome == BODY_BAD && stream_has(stream, STREAM_DOWN_DONE)) {
+            stream->flags |= STREAM_SERVER_DEAF; /* the answer stands, and is the last */
+            stream->flags &= ~(uint32_t)STREAM_CLIENT_KEEPS;
+            return true;
+        }
         if (outcome == BODY_BAD) {
             on_bad_body(worker, stream);
             return false;
@@ -587,14 +594,21 @@ static bool send_response_body(struct worker *worker, struct stream *stream)
 
 /* --- the end --- */
 
-/* Its answer came early, but it keeps its connection, so it reads what is left of the request. */
+/* Its answer came early, but it keeps its connection, so it reads what is left of the request. Till
+ * then it has nothing to say. */
 static bool server_wants_the_rest(const struct stream *stream)
 {
     bool has_all = stream_has(stream, STREAM_UP_DONE) && conn_has_sent_all(&stream->back->conn);
 
     return !has_all && stream_has(stream, STREAM_SERVER_KEEPS) &&
            (stream->flags & (STREAM_SERVER_DEAF | STREAM_AWAITS_100)) == 0 &&
-           !conn_is_eof(&stream->back->conn);
+           !conn_is_eof(&stream->back->conn) && stream->back->conn.io->in.size == 0;
+}
+
+static void wait_for_the_rest(struct worker *worker, struct stream *stream)
+{
+    stream->flags |= STREAM_ANSWERED_EARLY;
+    conn_want_messages(&worker->loop, &stream->back->conn);
 }
 
 /* The server has said all, and has the whole request or wants no more of it. */
@@ -604,6 +618,9 @@ static void let_go_of_server(struct worker *worker, struct stream *stream)
     bool may_keep = stream_has(stream, STREAM_UP_DONE) && stream_has(stream, STREAM_SERVER_KEEPS) &&
                     !stream_has(stream, STREAM_SERVER_DEAF);
 
+    /* What it has said meanwhile would answer somebody else. */
+    if (stream_has(stream, STREAM_ANSWERED_EARLY))
+        may_keep = may_keep && back_is_silent(back);
     stream->back = NULL;
     back_release(worker, back, may_keep, stream->request->keep_alive_seconds);
 }
@@ -644,7 +661,9 @@ void exchange_step(struct worker *worker, struct stream *stream)
                 closing_end_events(worker, stream);
         } else if (stream_has(stream, STREAM_RESPONSE_BEGUN) && !send_response_body(worker, stream))
             return;
-        if (stream_has(stream, STREAM_DOWN_DONE) && !server_wants_the_rest(stream))
+        if (stream_has(stream, STREAM_DOWN_DONE) && server_wants_the_rest(stream))
+            wait_for_the_rest(worker, stream);
+        else if (stream_has(stream, STREAM_DOWN_DONE))
             let_go_of_server(worker, stream);
     }
     if (stream_has(stream, STREAM_RESPONSE_BEGUN) && is_request_over(worker, stream) &&

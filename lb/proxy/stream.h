@@ -70,7 +70,9 @@ enum {
     STREAM_CLIENT_SPEAKS = 1u << 21,  /* was within a message when our Close went out    */
     STREAM_AWAITS_100 = 1u << 22,     /* the client may hold its body back until then    */
     STREAM_NEEDS_HOST = 1u << 24,     /* HTTP/1.0 without Host: it is the server's address */
+    STREAM_ANSWERED_EARLY = 1u << 25, /* the server's turn is over, the client's body is not */
     STREAM_DISCARDS = 1u << 23,       /* the rest of the request's body is thrown away    */
+    STREAM_DISCARD_OVER = 1u << 26,   /* and no more of it is waited for                  */
     STREAM_CODED = 1u << 19,          /* an event stream whose bytes say nothing to us   */
     STREAM_OWN_CHUNKS = 1u << 20,     /* its chunks are ours now: its turn has come      */
 };

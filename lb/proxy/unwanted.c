@@ -11,7 +11,7 @@ static bool can_discard(const struct stream *stream)
     bool has_frame = stream->up.body == HTTP1_BODY_LENGTH || stream->up.body == HTTP1_BODY_CHUNKED;
 
     return has_frame && stream->request != NULL && stream->end_reason != END_BODY_TIMEOUT &&
-           stream->end_reason != END_BAD_REQUEST;
+           stream->end_reason != END_BAD_REQUEST && stream->end_reason != END_HEAD_TOO_LARGE;
 }
 
 static enum body_outcome throw_away(struct worker *worker, struct stream *stream)
@@ -32,7 +32,7 @@ bool stream_discard_body(struct worker *worker, struct stream *stream)
 {
     struct conn *front = &stream->session->conn;
 
-    if (!can_discard(stream))
+    if (!can_discard(stream) || stream_has(stream, STREAM_DISCARD_OVER))
         return true;
     if (!stream_has(stream, STREAM_DISCARDS)) {
         stream->flags |= STREAM_DISCARDS;
@@ -45,11 +45,14 @@ bool stream_discard_body(struct worker *worker, struct stream *stream)
     enum body_outcome outcome = throw_away(worker, stream);
     if (outcome == BODY_DONE)
         stream->flags |= STREAM_UP_DONE;
-    if (outcome != BODY_MORE || conn_is_eof(front))
+    uint64_t due_ms = stream_discard_due(worker, stream);
+    if (outcome != BODY_MORE || conn_is_eof(front) || worker->loop.now_ms >= due_ms) {
+        stream->flags |= STREAM_DISCARD_OVER;
         return true;
+    }
     stream_want(worker, front, &stream->session->since_ms);
-    conn_set_timer(&worker->loop, front, stream_discard_due(worker, stream));
-    return worker->loop.now_ms >= stream_discard_due(worker, stream);
+    conn_set_timer(&worker->loop, front, due_ms);
+    return false;
 }
 
 uint64_t stream_discard_due(const struct worker *worker, const struct stream *stream)
@@ -61,7 +64,8 @@ uint64_t stream_discard_due(const struct worker *worker, const struct stream *st
     bool may_be_silent = stream_has(stream, STREAM_AWAITS_100) && stream->up.bytes == 0;
     uint64_t silent_ms = may_be_silent ? timeouts->linger : body_ms;
 
-    if (!stream_has(stream, STREAM_DISCARDS) || stream_has(stream, STREAM_UP_DONE))
+    if (!stream_has(stream, STREAM_DISCARDS) ||
+        (stream->flags & (STREAM_UP_DONE | STREAM_DISCARD_OVER)) != 0)
         return UINT64_MAX;
     uint64_t due_ms = lp_clock_whole_ms(worker->loop.now_ms, stream->session->since_ms) + silent_ms;
     return due_ms < stream->request->discard_until_ms ? due_ms : stream->request->discard_until_ms;

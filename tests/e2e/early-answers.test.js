@@ -3,6 +3,11 @@
 // before it reads; the rest of the body goes on to a server that wants it, or is read to its end.
 
 const { describe, test } = require('node:test');
+const { once } = require('node:events');
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const { Lab, END, assert } = require('./lab');
 const pki = require('./pki');
 
@@ -148,5 +153,73 @@ describe('an early answer', { concurrency: 3 }, () => {
     await client.write('body');
     assert.equal((await client.response()).text, 'body');
     assert.equal((await client.request('/next')).status, 200);
+  });
+
+  const OK = (text) => `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`;
+  for (const isPipelined of [true, false]) {
+    test(`what its server says behind it is nobody's answer${isPipelined ? ', not the next request\'s in line' : ''}`, async (t) => {
+      const lab = await Lab.start(t, { workers: 1, servers: { s1: { kind: 'raw', script: async (connection, origin) => {
+        const isFirst = origin.arrivals.length === 1;
+        await connection.readUntil('\r\n\r\n');
+        await connection.write(OK(isFirst ? 'early' : 'own'));
+        if (!isFirst) return;
+        await soon(150);
+        await connection.write(OK('evil'));
+      } } } });
+      const client = await lab.connect();
+      await client.write(PUT(10));
+      assert.equal((await client.response()).text, 'early');
+      await soon(300);
+      if (isPipelined) {
+        await client.write('1234567890GET /next HTTP/1.1\r\nHost: a\r\n\r\n');
+        assert.equal((await client.response()).text, 'own');
+      } else {
+        await client.write('1234567890');
+        assert.equal((await client.request('/next')).text, 'own');
+      }
+    });
+  }
+
+  test('of 413 to a body that is whole keeps the connection', async (t) => {
+    const lab = await Lab.start(t, { limits: { body: '1KiB' } });
+    const client = await lab.connect();
+    await client.write(`PUT /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n${'x'.repeat(2048)}\r\n0\r\n\r\n`);
+    const response = await client.response();
+    assert.deepEqual([response.status, response.get('connection')], [413, undefined]);
+    assert.equal((await client.request('/next')).status, 200);
+  });
+
+  test('stands though a bad chunk follows it', async (t) => {
+    const lab = await Lab.start(t, { servers: { s1: early(200, '', reads) } });
+    const client = await lab.connect();
+    await client.write('PUT /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    assert.equal((await client.response()).text, 'early');
+    await client.write('zz\r\n');
+    assert.equal((await client.readAll()).length, 0);
+    assert.equal(client.ended, 'fin');
+  });
+
+  // Only a program outside of node can be deaf and go on talking.
+  const DEAF = `use Socket; socket(L, PF_UNIX, SOCK_STREAM, 0); bind(L, pack_sockaddr_un(shift)) or die; listen(L, 5);
+    print "ready\\n"; close(STDOUT); accept(C, L); my $got = "";
+    while (index($got, "abc") < 0) { sysread(C, $got, 65536, length $got) or exit }
+    syswrite(C, "HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n");
+    shutdown(C, 0); $SIG{PIPE} = "IGNORE";
+    while (syswrite(C, "9\\r\\ndata: x\\n\\n\\r\\n")) { select(undef, undef, undef, 0.1) }`;
+  test('that is a stream of events has its turn in a drain, though the rest of the body never came', async (t) => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'limpet-deaf-'));
+    const place = path.join(folder, 's.sock');
+    const deaf = spawn('perl', ['-e', DEAF, place], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => { deaf.kill(); fs.rmSync(folder, { recursive: true }); });
+    await once(deaf.stdout, 'data');
+    const lab = await Lab.start(t, { timeouts: { body: '300ms' }, drain: { deadline: '60s', spread: '1%' }, pools: { app: { servers: { deaf: `unix:${place}` } } } });
+    const client = await lab.connect();
+    await client.write(`${PUT(1000)}abc`);
+    await client.readUntil('data: x');
+    await client.write('def');
+    await soon(1000);
+    lab.terminate();
+    assert.ok((await client.readAll()).toString().endsWith('data: x\n\n\r\n0\r\n\r\n'));
+    assert.equal(client.ended, 'fin');
   });
 });
