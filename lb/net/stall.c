@@ -90,12 +90,25 @@ static void set_window(const struct conn *conn, int bytes_max)
     setsockopt(conn->fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &bytes_max, sizeof(bytes_max));
 }
 
+/* Two whole segments at least (of a loopback they have 64 KiB): while less than one fits, a sender
+ * waits; and it hears of more room only when the window has doubled. */
+static int narrow_window(const struct conn *conn)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+
+    if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        2 * info.tcpi_advmss < LP_NARROW_WINDOW_BYTES)
+        return LP_NARROW_WINDOW_BYTES;
+    return (int)(2 * info.tcpi_advmss | 4095) + 1;
+}
+
 void conn_narrow(struct conn *conn)
 {
     if ((conn->flags & CONN_NARROW) != 0)
         return;
     conn->flags |= CONN_NARROW;
-    set_window(conn, LP_NARROW_WINDOW_BYTES);
+    set_window(conn, narrow_window(conn));
 }
 
 void conn_widen(struct conn *conn)
