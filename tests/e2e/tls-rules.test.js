@@ -123,10 +123,8 @@ const misdeeds = {
   'ChangeCipherSpec': [unexpectedMessage, (tls) => tls.client.write(record(RECORD.CHANGE, [1]))],
   'a plain alert': [unexpectedMessage, (tls) => tls.client.write(record(RECORD.ALERT, [1, 0]))],
   'a plain message': [unexpectedMessage, (tls) => tls.client.write(record(RECORD.HANDSHAKE, message(24, u8(0))))],
-  'data within a message': [unexpectedMessage, async (tls) => {
-    await tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24, u8(0)).subarray(0, 3)));
-    await tls.write('x');
-  }],
+  'data within a message': [unexpectedMessage, (tls) => tls.client.write(
+    bytes(tls.seal(RECORD.HANDSHAKE, message(24, u8(0)).subarray(0, 3)), tls.seal(RECORD.DATA, Buffer.from('x'))))],
   'a key update that asks for a third thing': [illegalParameter, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24, u8(2))))],
   'an empty key update': [MALFORMED, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24)))],
   'a key update of two bytes': [MALFORMED, (tls) => tls.client.write(tls.seal(RECORD.HANDSHAKE, message(24, [0, 0])))],
